@@ -1,0 +1,54 @@
+/* compiler.h: what differs between compilers, and nothing else. */
+#ifndef PYNN_COMPILER_H
+#define PYNN_COMPILER_H
+
+#define PYNN_JOIN_(a, b) a##b
+#define PYNN_JOIN(a, b) PYNN_JOIN_(a, b)
+#define PYNN_PRAGMA(text) _Pragma(#text)
+
+#if defined(__GNUC__) || defined(__clang__)
+#define INLINE static inline __attribute__((always_inline, unused))
+#define NOINLINE __attribute__((noinline))
+#define RESTRICT __restrict__
+#define ALIGNED(bytes) __attribute__((aligned(bytes)))
+#define LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define PREFETCH(address) __builtin_prefetch(address)
+#elif defined(_MSC_VER)
+#define INLINE static __forceinline
+#define NOINLINE __declspec(noinline)
+#define RESTRICT __restrict
+#define ALIGNED(bytes) __declspec(align(bytes))
+#define LIKELY(condition) (condition)
+#define PREFETCH(address) ((void)(address))
+#else
+#define INLINE static inline
+#define NOINLINE
+#define RESTRICT
+#define ALIGNED(bytes)
+#define LIKELY(condition) (condition)
+#define PREFETCH(address) ((void)(address))
+#endif
+
+/* UNROLL before a loop of constant length: arrays indexed by its variable then live in registers. */
+#if defined(__clang__)
+#define UNROLL PYNN_PRAGMA(unroll)
+#elif defined(__GNUC__)
+#define UNROLL PYNN_PRAGMA(GCC unroll 64)
+#else
+#define UNROLL
+#endif
+
+/* TARGET_BEGIN("avx2,fma") ... TARGET_END: functions between them may use those instructions. */
+#if defined(__clang__)
+#define TARGET_BEGIN(features) PYNN_TARGET_CLANG(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define PYNN_TARGET_CLANG(text) PYNN_PRAGMA(text)
+#define TARGET_END PYNN_PRAGMA(clang attribute pop)
+#elif defined(__GNUC__)
+#define TARGET_BEGIN(features) PYNN_PRAGMA(GCC push_options) PYNN_PRAGMA(GCC target(features))
+#define TARGET_END PYNN_PRAGMA(GCC pop_options)
+#else
+#define TARGET_BEGIN(features)
+#define TARGET_END
+#endif
+
+#endif

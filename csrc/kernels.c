@@ -1,0 +1,289 @@
+/* kernels.c: the public kernels: sizes checked, scratch provided, work shared out over threads by output, never within a sum. */
+#include "kernels.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "compiler.h"
+#include "dispatch.h"
+#include "threads.h"
+
+enum {
+    SCRATCH_ON_STACK = 16 * 1024,
+    CHAINS_FROM = 32,              /* sums of so many terms have four chains (kernels/products.h) */
+    SHARE_FROM = 1 << 17,          /* multiply-adds of a product worth waking a worker for: some 2 microseconds of one core */
+    SHARE_ELEMENTS_FROM = 1 << 14, /* and elements of an activation or update */
+    OUT_MAJOR_MOST_OUT = 15,
+};
+
+size_t pynn_size_of(int dtype) { return dtype == PYNN_F32 ? sizeof(float) : sizeof(double); }
+
+int pynn_multiply_sizes(size_t a, size_t b, size_t *product)
+{
+    if (b && a > SIZE_MAX / b) return PYNN_TOO_LARGE;
+    *product = a * b;
+    return PYNN_OK;
+}
+
+int pynn_weight_order(size_t in, size_t out) { return out <= OUT_MAJOR_MOST_OUT && in >= 2 * out ? PYNN_OUT_MAJOR : PYNN_IN_MAJOR; }
+
+/* ---- sharing out ------------------------------------------------------------------------------------------------------ */
+
+static size_t round_up(size_t n, size_t granule) { return (n + granule - 1) / granule * granule; }
+
+typedef struct {
+    const pynn_kernels *kernels;
+    size_t size; /* of an element */
+    const pynn_product *of;
+    size_t rows_each, columns_each; /* per task; one of them is the whole */
+    size_t scratch_each;            /* bytes, per slot */
+    char *scratch;
+} product_job;
+
+static const void *at(const void *p, size_t elements, size_t size) { return p ? (const char *)p + elements * size : NULL; }
+
+static void product_task(void *context, size_t task, size_t slot)
+{
+    const product_job *const job = context;
+    const pynn_product *const p = job->of;
+    const size_t across = (p->columns + job->columns_each - 1) / job->columns_each;
+    const size_t i = task / across * job->rows_each, j = task % across * job->columns_each;
+    const size_t rows = p->rows - i < job->rows_each ? p->rows - i : job->rows_each;
+    const size_t columns = p->columns - j < job->columns_each ? p->columns - j : job->columns_each;
+    job->kernels->product(rows, columns, p->depth, at(p->a, i * p->a_row, job->size), p->a_row, p->a_step,
+                          at(p->b, j * p->b_column, job->size), p->b_step, p->b_column, at(p->start, j, job->size), p->chains,
+                          p->learning_rate, (char *)p->c + (i * p->ld_c + j) * job->size, p->ld_c,
+                          job->scratch + slot * job->scratch_each);
+}
+
+int pynn_product_scratch(int dtype, size_t rows, size_t columns, size_t depth, size_t *bytes)
+{
+    size_t checked;
+    if (pynn_multiply_sizes(depth + 1, 4096, &checked) || pynn_multiply_sizes(rows > columns ? rows : columns, 64, bytes)) return PYNN_TOO_LARGE;
+    *bytes = round_up(pynn_table(dtype)->product_scratch(rows, columns, depth) * pynn_size_of(dtype), 64);
+    return PYNN_OK;
+}
+
+void pynn_run_product(int dtype, const pynn_product *p, size_t threads, void *scratch, size_t scratch_each)
+{
+    product_job job = {pynn_table(dtype), pynn_size_of(dtype), p, p->rows, p->columns, scratch_each, scratch};
+    size_t tasks = 1;
+    if (!p->rows || !p->columns) return;
+    if (threads > 1 && (double)p->rows * (double)p->columns * (double)p->depth >= SHARE_FROM) {
+        /* Rows are split where each part is large enough to repay packing B again, else columns, in whole cache lines. */
+        const size_t line = 64 / job.size;
+        if (p->rows >= 64 * threads) {
+            job.rows_each = round_up((p->rows + threads - 1) / threads, 8);
+            tasks = (p->rows + job.rows_each - 1) / job.rows_each;
+        } else if (p->columns >= 2 * line * threads) {
+            job.columns_each = round_up((p->columns + threads - 1) / threads, line);
+            tasks = (p->columns + job.columns_each - 1) / job.columns_each;
+        } else if (p->rows >= 16 * threads) {
+            job.rows_each = round_up((p->rows + threads - 1) / threads, 8);
+            tasks = (p->rows + job.rows_each - 1) / job.rows_each;
+        }
+    }
+    if (tasks == 1) product_task(&job, 0, 0);
+    else pynn_parallel(tasks, product_task, &job, threads);
+}
+
+static int chains_of(size_t depth) { return depth >= CHAINS_FROM ? 4 : 1; }
+
+pynn_product pynn_affine_product(size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight, int order, const void *x,
+                                 size_t ld_x, const void *bias, void *y, size_t ld_y)
+{
+    const int along_out = order == PYNN_IN_MAJOR;
+    return (pynn_product){rows, out, in, x, ld_x, 1, weight, along_out ? ld_weight : 1, along_out ? 1 : ld_weight, bias, chains_of(in),
+                          NULL, y, ld_y};
+}
+
+pynn_product pynn_input_gradient_product(size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight, int order,
+                                         const void *y_gradient, size_t ld_y_gradient, void *x_gradient, size_t ld_x_gradient)
+{
+    const int along_in = order == PYNN_OUT_MAJOR;
+    return (pynn_product){rows, in, out, y_gradient, ld_y_gradient, 1, weight, along_in ? ld_weight : 1, along_in ? 1 : ld_weight, NULL,
+                          chains_of(out), NULL, x_gradient, ld_x_gradient};
+}
+
+pynn_product pynn_weight_gradient_product(size_t rows, size_t in, size_t out, const void *y_gradient, size_t ld_y_gradient, const void *x,
+                                          size_t ld_x, void *weight_gradient, size_t ld_weight_gradient, int order,
+                                          const void *learning_rate)
+{
+    if (order == PYNN_OUT_MAJOR)
+        return (pynn_product){out, in, rows, y_gradient, 1, ld_y_gradient, x, ld_x, 1, NULL, 1, learning_rate, weight_gradient,
+                              ld_weight_gradient};
+    return (pynn_product){in, out, rows, x, 1, ld_x, y_gradient, ld_y_gradient, 1, NULL, 1, learning_rate, weight_gradient,
+                          ld_weight_gradient};
+}
+
+/* A product on its own, with scratch of its own. */
+static int run(int dtype, const pynn_product *p)
+{
+    ALIGNED(64) char on_stack[SCRATCH_ON_STACK];
+    size_t each, bytes;
+    const size_t threads = pynn_get_num_threads();
+    if (dtype != PYNN_F32 && dtype != PYNN_F64) return PYNN_UNKNOWN;
+    if (!p->rows || !p->columns) return PYNN_OK;
+    if (pynn_product_scratch(dtype, p->rows, p->columns, p->depth, &each)) return PYNN_TOO_LARGE;
+    if (pynn_multiply_sizes(each, threads, &bytes)) return PYNN_TOO_LARGE;
+    if (bytes <= sizeof on_stack) {
+        pynn_run_product(dtype, p, threads, on_stack, each);
+        return PYNN_OK;
+    }
+    char *const memory = malloc(bytes + 64);
+    if (!memory) return PYNN_NO_MEMORY;
+    pynn_run_product(dtype, p, threads, memory + (64 - (uintptr_t)memory % 64), each);
+    free(memory);
+    return PYNN_OK;
+}
+
+int pynn_affine(int dtype, size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight, int order, const void *x, size_t ld_x,
+                const void *bias, void *y, size_t ld_y)
+{
+    const pynn_product p = pynn_affine_product(rows, in, out, weight, ld_weight, order, x, ld_x, bias, y, ld_y);
+    return run(dtype, &p);
+}
+
+int pynn_input_gradient(int dtype, size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight, int order,
+                        const void *y_gradient, size_t ld_y_gradient, void *x_gradient, size_t ld_x_gradient)
+{
+    const pynn_product p =
+        pynn_input_gradient_product(rows, in, out, weight, ld_weight, order, y_gradient, ld_y_gradient, x_gradient, ld_x_gradient);
+    return run(dtype, &p);
+}
+
+int pynn_weight_gradient(int dtype, size_t rows, size_t in, size_t out, const void *y_gradient, size_t ld_y_gradient, const void *x,
+                         size_t ld_x, void *weight_gradient, size_t ld_weight_gradient, int order)
+{
+    const pynn_product p = pynn_weight_gradient_product(rows, in, out, y_gradient, ld_y_gradient, x, ld_x, weight_gradient,
+                                                        ld_weight_gradient, order, NULL);
+    return run(dtype, &p);
+}
+
+int pynn_bias_gradient(int dtype, size_t rows, size_t out, const void *y_gradient, size_t ld_y_gradient, void *bias_gradient)
+{
+    if (dtype != PYNN_F32 && dtype != PYNN_F64) return PYNN_UNKNOWN;
+    pynn_table(dtype)->bias_gradient(rows, out, y_gradient, ld_y_gradient, NULL, bias_gradient);
+    return PYNN_OK;
+}
+
+/* ---- elementwise -------------------------------------------------------------------------------------------------------- */
+
+typedef struct elementwise {
+    void (*part)(const struct elementwise *job, size_t from, size_t n);
+    const pynn_kernels *kernels;
+    size_t size, n, each;
+    int activation;
+    double scale;
+    const void *a, *b;
+    void *c, *d;
+} elementwise;
+
+static void *out_at(void *p, size_t elements, size_t size) { return p ? (char *)p + elements * size : NULL; }
+
+static void elementwise_task(void *context, size_t task, size_t slot)
+{
+    const elementwise *const job = context;
+    const size_t from = task * job->each;
+    (void)slot;
+    job->part(job, from, job->n - from < job->each ? job->n - from : job->each);
+}
+
+static void run_elementwise(int dtype, size_t threads, elementwise job)
+{
+    job.kernels = pynn_table(dtype);
+    job.size = pynn_size_of(dtype);
+    job.each = job.n;
+    if (threads > 1 && job.n >= SHARE_ELEMENTS_FROM) job.each = round_up((job.n + threads - 1) / threads, 64);
+    if (job.each == job.n) job.part(&job, 0, job.n);
+    else pynn_parallel((job.n + job.each - 1) / job.each, elementwise_task, &job, threads);
+}
+
+#define A at(job->a, from, job->size)
+#define B at(job->b, from, job->size)
+#define C out_at(job->c, from, job->size)
+#define D out_at(job->d, from, job->size)
+
+static void activate_part(const elementwise *job, size_t from, size_t n) { job->kernels->activate(job->activation, n, A, C); }
+
+static void activate_both_part(const elementwise *job, size_t from, size_t n)
+{
+    job->kernels->activate_both(job->activation, n, A, C, D);
+}
+
+static void activation_gradient_part(const elementwise *job, size_t from, size_t n)
+{
+    job->kernels->activation_gradient(job->activation, n, A, B, C);
+}
+
+static void squared_error_gradient_part(const elementwise *job, size_t from, size_t n)
+{
+    job->kernels->squared_error_gradient(n, job->scale, A, B, C);
+}
+
+static void multiply_part(const elementwise *job, size_t from, size_t n) { job->kernels->multiply(n, A, C); }
+
+static void gradient_descent_part(const elementwise *job, size_t from, size_t n)
+{
+    job->kernels->gradient_descent(n, C, A, job->b);
+}
+
+void pynn_activate(int dtype, size_t threads, int activation, size_t n, const void *x, void *y)
+{
+    run_elementwise(dtype, threads, (elementwise){.part = activate_part, .n = n, .activation = activation, .a = x, .c = y});
+}
+
+void pynn_activate_both(int dtype, size_t threads, int activation, size_t n, const void *x, void *y, void *derivative)
+{
+    run_elementwise(dtype, threads,
+                    (elementwise){.part = activate_both_part, .n = n, .activation = activation, .a = x, .c = y, .d = derivative});
+}
+
+void pynn_multiply(int dtype, size_t threads, size_t n, const void *a, void *b)
+{
+    run_elementwise(dtype, threads, (elementwise){.part = multiply_part, .n = n, .a = a, .c = b});
+}
+
+static int known_dtype(int dtype) { return dtype == PYNN_F32 || dtype == PYNN_F64; }
+static int known_activation(int activation) { return activation >= 0 && (size_t)activation < pynn_activation_count(); }
+
+int pynn_activation(int dtype, int activation, size_t n, const void *x, void *y)
+{
+    if (!known_dtype(dtype) || !known_activation(activation)) return PYNN_UNKNOWN;
+    pynn_activate(dtype, pynn_get_num_threads(), activation, n, x, y);
+    return PYNN_OK;
+}
+
+int pynn_activation_gradient(int dtype, int activation, size_t n, const void *x, const void *y_gradient, void *x_gradient)
+{
+    if (!known_dtype(dtype) || !known_activation(activation)) return PYNN_UNKNOWN;
+    run_elementwise(dtype, pynn_get_num_threads(),
+                    (elementwise){.part = activation_gradient_part, .n = n, .activation = activation, .a = x, .b = y_gradient, .c = x_gradient});
+    return PYNN_OK;
+}
+
+int pynn_mean_squared_error(int dtype, size_t n, const void *prediction, const void *target, double *cost)
+{
+    if (!known_dtype(dtype)) return PYNN_UNKNOWN;
+    *cost = n ? pynn_table(dtype)->squared_error(n, prediction, target) / (double)n : 0;
+    return PYNN_OK;
+}
+
+int pynn_mean_squared_error_gradient(int dtype, size_t n, const void *prediction, const void *target, void *gradient)
+{
+    if (!known_dtype(dtype)) return PYNN_UNKNOWN;
+    if (!n) return PYNN_OK;
+    run_elementwise(dtype, pynn_get_num_threads(),
+                    (elementwise){.part = squared_error_gradient_part, .n = n, .scale = 2.0 / (double)n, .a = prediction, .b = target, .c = gradient});
+    return PYNN_OK;
+}
+
+int pynn_gradient_descent(int dtype, size_t n, void *parameters, const void *gradients, double learning_rate)
+{
+    const float rate_f32 = (float)learning_rate;
+    if (!known_dtype(dtype)) return PYNN_UNKNOWN;
+    const void *const rate = dtype == PYNN_F32 ? (const void *)&rate_f32 : (const void *)&learning_rate;
+    run_elementwise(dtype, pynn_get_num_threads(),
+                    (elementwise){.part = gradient_descent_part, .n = n, .a = gradients, .b = rate, .c = parameters});
+    return PYNN_OK;
+}

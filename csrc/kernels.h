@@ -1,0 +1,48 @@
+/* kernels.h: the kernels as network.c uses them: work shared out over threads, scratch given by the caller. */
+#ifndef PYNN_KERNELS_H
+#define PYNN_KERNELS_H
+
+#include <stddef.h>
+
+#include "pynn.h"
+
+/* One product in the terms of kernels/products.h: C (rows, columns) = start + A (rows, depth) B (depth, columns), or with a learning
+ * rate C -= rate A B. */
+typedef struct {
+    size_t rows, columns, depth;
+    const void *a;
+    size_t a_row, a_step;
+    const void *b;
+    size_t b_step, b_column;
+    const void *start;
+    int chains;
+    const void *learning_rate;
+    void *c;
+    size_t ld_c;
+} pynn_product;
+
+/* The three products of a layer whose weight lies in `order`, its rows close together; x, y and gradients likewise. */
+pynn_product pynn_affine_product(size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight, int order, const void *x,
+                                 size_t ld_x, const void *bias, void *y, size_t ld_y);
+pynn_product pynn_input_gradient_product(size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight, int order,
+                                         const void *y_gradient, size_t ld_y_gradient, void *x_gradient, size_t ld_x_gradient);
+pynn_product pynn_weight_gradient_product(size_t rows, size_t in, size_t out, const void *y_gradient, size_t ld_y_gradient, const void *x,
+                                          size_t ld_x, void *weight_gradient, size_t ld_weight_gradient, int order,
+                                          const void *learning_rate);
+
+/* Bytes of scratch per thread that a product may use; PYNN_TOO_LARGE where they cannot be counted. */
+int pynn_product_scratch(int dtype, size_t rows, size_t columns, size_t depth, size_t *bytes);
+/* scratch: `threads` times scratch_each bytes */
+void pynn_run_product(int dtype, const pynn_product *product, size_t threads, void *scratch, size_t scratch_each);
+
+size_t pynn_size_of(int dtype);
+/* a * b, unless it does not fit */
+int pynn_multiply_sizes(size_t a, size_t b, size_t *product);
+
+/* Y = f(X) and f'(X) together; x may be y or derivative */
+void pynn_activate_both(int dtype, size_t threads, int activation, size_t n, const void *x, void *y, void *derivative);
+void pynn_activate(int dtype, size_t threads, int activation, size_t n, const void *x, void *y);
+/* B = A B, elementwise */
+void pynn_multiply(int dtype, size_t threads, size_t n, const void *a, void *b);
+
+#endif

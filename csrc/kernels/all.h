@@ -1,0 +1,16 @@
+/* all.h: the kernels for one element type, and their table. */
+#define table F(table)
+
+#include "math.h"
+
+#include "activations.h"
+#include "products.h"
+
+#include "costs.h"
+#include "updates.h"
+
+/* in the order of table.h */
+static const pynn_kernels table = {
+    product,       product_scratch,        bias_gradient, activate,         activation_gradient, activate_both,
+    squared_error, squared_error_gradient, multiply,      gradient_descent,
+};

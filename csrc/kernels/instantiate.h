@@ -1,0 +1,32 @@
+/* instantiate.h: every kernel, for float32 and float64, over the primitives of the isa file that includes this one;
+ * exports one const table, pynn_isa_<ISA>. */
+#ifndef ISA
+#error "define ISA, the tile sizes and the primitives that vector.h lists before including instantiate.h"
+#endif
+#if !defined(TILE_ROWS) || !defined(TILE_VECTORS)
+#error "define TILE_ROWS and TILE_VECTORS, the registers of one product tile"
+#endif
+
+#include "table.h"
+#include "vector.h"
+
+#define T float
+#define SUFFIX f32
+#define IS_F64 0
+#include "all.h"
+#undef T
+#undef SUFFIX
+#undef IS_F64
+
+#define T double
+#define SUFFIX f64
+#define IS_F64 1
+#include "all.h"
+#undef T
+#undef SUFFIX
+#undef IS_F64
+
+#define PYNN_TEXT_(name) #name
+#define PYNN_TEXT(name) PYNN_TEXT_(name)
+
+const pynn_isa PYNN_JOIN(pynn_isa_, ISA) = {PYNN_TEXT(ISA), {&table_f32, &table_f64}};

@@ -1,0 +1,99 @@
+/* pynn.h: the whole C interface. cffi reads its declarations from this file; a C program can include it.
+ *
+ * Shapes are (rows, columns), row-major unless said otherwise; a leading dimension `ld_*` is the distance between rows,
+ * in elements. `dtype` is PYNN_F32 or PYNN_F64, and every data pointer of a call points to elements of that type.
+ * A weight matrix W (out, in) is stored in one of two orders:
+ *     PYNN_OUT_MAJOR   w[m, n] at weight[m * ld_weight + n]      (NumPy's C order of (out, in))
+ *     PYNN_IN_MAJOR    w[m, n] at weight[n * ld_weight + m]
+ * The result is the same to the last bit, in either order, by any number of threads and on any instruction set.
+ * Functions that can fail return PYNN_OK or a negative pynn_status; nothing prints, exits or keeps a pointer it was given,
+ * but for a pynn_network, which keeps those of its arenas. Outputs must not overlap inputs, unless said otherwise.
+ */
+#ifndef PYNN_H
+#define PYNN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32) || defined(PYNN_STATIC)
+#define PYNN_API
+#else
+#define PYNN_API __attribute__((visibility("hidden")))
+#endif
+
+typedef enum {
+    PYNN_OK = 0,
+    PYNN_NO_MEMORY = -1,   /* scratch memory could not be allocated */
+    PYNN_TOO_LARGE = -2,   /* a product of sizes does not fit size_t */
+    PYNN_UNKNOWN = -3,     /* no such instruction set, dtype, activation, cost or layer kind */
+    PYNN_UNSUPPORTED = -4, /* an instruction set that this processor or operating system lacks */
+} pynn_status;
+
+enum { PYNN_F32 = 0, PYNN_F64 = 1 };
+enum { PYNN_OUT_MAJOR = 0, PYNN_IN_MAJOR = 1 };
+
+/* ---- what runs the kernels ------------------------------------------------------------------------------------ */
+
+/* Instruction sets this processor and operating system can run, best first; "portable" is always last. */
+PYNN_API size_t pynn_instruction_set_count(void);
+PYNN_API const char *pynn_instruction_set_name(size_t index);
+/* The one in use; and its choice by name (NULL: the best). Not to be called while another thread computes. */
+PYNN_API const char *pynn_instruction_set(void);
+PYNN_API int pynn_use_instruction_set(const char *name);
+
+/* How many threads a call may use at most, the calling one included; n = 0 means 1. */
+PYNN_API size_t pynn_get_num_threads(void);
+PYNN_API void pynn_set_num_threads(size_t n);
+
+/* The compiler that built the core, for reports. */
+PYNN_API const char *pynn_compiler(void);
+
+/* ---- activations: numbered 0 .. count - 1 in the order of the list in kernels/activations.h -------------------- */
+
+PYNN_API size_t pynn_activation_count(void);
+PYNN_API const char *pynn_activation_name(size_t index);       /* "sigmoid" */
+PYNN_API const char *pynn_activation_class(size_t index);      /* "Sigmoid" */
+PYNN_API const char *pynn_activation_formula(size_t index);    /* "1 / (1 + exp(-x))" */
+PYNN_API const char *pynn_activation_derivative(size_t index); /* "exp(-|x|) / (1 + exp(-|x|))^2" */
+
+/* ---- kernels: x (rows, in)  y (rows, out)  weight (out, in)  bias (out)  and gradients of the same shapes ------- */
+
+/* The order in which a Dense layer of this shape does best to keep its weight. */
+PYNN_API int pynn_weight_order(size_t in, size_t out);
+
+/* Y = X Wᵀ + B;  bias may be NULL */
+PYNN_API int pynn_affine(int dtype, size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight, int order,
+                         const void *x, size_t ld_x, const void *bias, void *y, size_t ld_y);
+
+/* dC/dW = dC/dYᵀ X, summed over rows */
+PYNN_API int pynn_weight_gradient(int dtype, size_t rows, size_t in, size_t out, const void *y_gradient,
+                                  size_t ld_y_gradient, const void *x, size_t ld_x, void *weight_gradient,
+                                  size_t ld_weight_gradient, int order);
+
+/* dC/dB = dC/dY, summed over rows */
+PYNN_API int pynn_bias_gradient(int dtype, size_t rows, size_t out, const void *y_gradient, size_t ld_y_gradient,
+                                void *bias_gradient);
+
+/* dC/dX = dC/dY W */
+PYNN_API int pynn_input_gradient(int dtype, size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight,
+                                 int order, const void *y_gradient, size_t ld_y_gradient, void *x_gradient,
+                                 size_t ld_x_gradient);
+
+/* Y = f(X), n elements; y may be x */
+PYNN_API int pynn_activation(int dtype, int activation, size_t n, const void *x, void *y);
+
+/* dC/dX = dC/dY f'(X), elementwise, n elements; x_gradient may be x or y_gradient */
+PYNN_API int pynn_activation_gradient(int dtype, int activation, size_t n, const void *x, const void *y_gradient,
+                                      void *x_gradient);
+
+/* C = 1/n sum (p - t)^2, differences, squares and sum in double precision; 0 when n is 0 */
+PYNN_API int pynn_mean_squared_error(int dtype, size_t n, const void *prediction, const void *target, double *cost);
+
+/* dC/dP = (2/n) (P - T), n elements; gradient may be prediction or target */
+PYNN_API int pynn_mean_squared_error_gradient(int dtype, size_t n, const void *prediction, const void *target,
+                                              void *gradient);
+
+/* theta := theta - learning_rate * gradient, n elements, in place */
+PYNN_API int pynn_gradient_descent(int dtype, size_t n, void *parameters, const void *gradients, double learning_rate);
+
+#endif

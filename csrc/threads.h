@@ -1,0 +1,14 @@
+/* threads.h: the worker pool. */
+#ifndef PYNN_THREADS_H
+#define PYNN_THREADS_H
+
+#include <stddef.h>
+
+enum { PYNN_MOST_THREADS = 255 };
+
+/* Calls task(context, i, slot) for i = 0 .. count - 1, each once, on this thread and on workers that are free, in no order, and
+ * returns when all are done. slot < threads (at least 1) differs between tasks that run at the same time. Tasks must not depend on
+ * each other. While another thread has the pool, or inside a task, everything runs on this thread. */
+void pynn_parallel(size_t count, void (*task)(void *context, size_t i, size_t slot), void *context, size_t threads);
+
+#endif
