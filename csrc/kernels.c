@@ -42,6 +42,22 @@ typedef struct {
 
 static const void *at(const void *p, size_t elements, size_t size) { return p ? (const char *)p + elements * size : NULL; }
 
+static void *out_at(void *p, size_t elements, size_t size) { return p ? (char *)p + elements * size : NULL; }
+
+/* f, or the factor, on `columns` columns of `rows` rows of C from row i, column j on */
+static void after_product(const product_job *job, size_t i, size_t j, size_t rows, size_t columns)
+{
+    const pynn_product *const p = job->of;
+    const size_t times = columns == p->ld_c ? 1 : rows, n = columns == p->ld_c ? rows * columns : columns;
+    for (size_t r = 0; r < times; r++) {
+        const size_t from = (i + r) * p->ld_c + j;
+        void *const c = out_at(p->c, from, job->size);
+        if (p->factor) job->kernels->multiply(n, at(p->factor, from, job->size), c);
+        else if (p->derivative) job->kernels->activate_both(p->activation, n, c, c, out_at(p->derivative, from, job->size));
+        else job->kernels->activate(p->activation, n, c, c);
+    }
+}
+
 static void product_task(void *context, size_t task, size_t slot)
 {
     const product_job *const job = context;
@@ -54,6 +70,7 @@ static void product_task(void *context, size_t task, size_t slot)
                           at(p->b, j * p->b_column, job->size), p->b_step, p->b_column, at(p->start, j, job->size), p->chains,
                           p->learning_rate, (char *)p->c + (i * p->ld_c + j) * job->size, p->ld_c,
                           job->scratch + slot * job->scratch_each);
+    if (p->factor || p->activation != PYNN_NO_ACTIVATION) after_product(job, i, j, rows, columns);
 }
 
 int pynn_product_scratch(int dtype, size_t rows, size_t columns, size_t depth, size_t *bytes)
@@ -93,27 +110,30 @@ pynn_product pynn_affine_product(size_t rows, size_t in, size_t out, const void 
                                  size_t ld_x, const void *bias, void *y, size_t ld_y)
 {
     const int along_out = order == PYNN_IN_MAJOR;
-    return (pynn_product){rows, out, in, x, ld_x, 1, weight, along_out ? ld_weight : 1, along_out ? 1 : ld_weight, bias, chains_of(in),
-                          NULL, y, ld_y};
+    return (pynn_product){.rows = rows, .columns = out, .depth = in, .a = x, .a_row = ld_x, .a_step = 1, .b = weight,
+                          .b_step = along_out ? ld_weight : 1, .b_column = along_out ? 1 : ld_weight, .start = bias,
+                          .chains = chains_of(in), .c = y, .ld_c = ld_y, .activation = PYNN_NO_ACTIVATION};
 }
 
 pynn_product pynn_input_gradient_product(size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight, int order,
                                          const void *y_gradient, size_t ld_y_gradient, void *x_gradient, size_t ld_x_gradient)
 {
     const int along_in = order == PYNN_OUT_MAJOR;
-    return (pynn_product){rows, in, out, y_gradient, ld_y_gradient, 1, weight, along_in ? ld_weight : 1, along_in ? 1 : ld_weight, NULL,
-                          chains_of(out), NULL, x_gradient, ld_x_gradient};
+    return (pynn_product){.rows = rows, .columns = in, .depth = out, .a = y_gradient, .a_row = ld_y_gradient, .a_step = 1, .b = weight,
+                          .b_step = along_in ? ld_weight : 1, .b_column = along_in ? 1 : ld_weight, .chains = chains_of(out),
+                          .c = x_gradient, .ld_c = ld_x_gradient, .activation = PYNN_NO_ACTIVATION};
 }
 
 pynn_product pynn_weight_gradient_product(size_t rows, size_t in, size_t out, const void *y_gradient, size_t ld_y_gradient, const void *x,
                                           size_t ld_x, void *weight_gradient, size_t ld_weight_gradient, int order,
                                           const void *learning_rate)
 {
-    if (order == PYNN_OUT_MAJOR)
-        return (pynn_product){out, in, rows, y_gradient, 1, ld_y_gradient, x, ld_x, 1, NULL, 1, learning_rate, weight_gradient,
-                              ld_weight_gradient};
-    return (pynn_product){in, out, rows, x, 1, ld_x, y_gradient, ld_y_gradient, 1, NULL, 1, learning_rate, weight_gradient,
-                          ld_weight_gradient};
+    const int out_major = order == PYNN_OUT_MAJOR;
+    return (pynn_product){.rows = out_major ? out : in, .columns = out_major ? in : out, .depth = rows,
+                          .a = out_major ? y_gradient : x, .a_row = 1, .a_step = out_major ? ld_y_gradient : ld_x,
+                          .b = out_major ? x : y_gradient, .b_step = out_major ? ld_x : ld_y_gradient, .b_column = 1,
+                          .chains = 1, .learning_rate = learning_rate, .c = weight_gradient, .ld_c = ld_weight_gradient,
+                          .activation = PYNN_NO_ACTIVATION};
 }
 
 /* A product on its own, with scratch of its own. */
@@ -179,8 +199,6 @@ typedef struct elementwise {
     void *c, *d;
 } elementwise;
 
-static void *out_at(void *p, size_t elements, size_t size) { return p ? (char *)p + elements * size : NULL; }
-
 static void elementwise_task(void *context, size_t task, size_t slot)
 {
     const elementwise *const job = context;
@@ -244,6 +262,19 @@ void pynn_multiply(int dtype, size_t threads, size_t n, const void *a, void *b)
     run_elementwise(dtype, threads, (elementwise){.part = multiply_part, .n = n, .a = a, .c = b});
 }
 
+void pynn_squared_error_gradient(int dtype, size_t threads, size_t n, double scale, const void *prediction, const void *target,
+                                 void *gradient)
+{
+    run_elementwise(dtype, threads,
+                    (elementwise){.part = squared_error_gradient_part, .n = n, .scale = scale, .a = prediction, .b = target, .c = gradient});
+}
+
+void pynn_descend(int dtype, size_t threads, size_t n, void *parameters, const void *gradients, const void *learning_rate)
+{
+    run_elementwise(dtype, threads,
+                    (elementwise){.part = gradient_descent_part, .n = n, .a = gradients, .b = learning_rate, .c = parameters});
+}
+
 static int known_dtype(int dtype) { return dtype == PYNN_F32 || dtype == PYNN_F64; }
 static int known_activation(int activation) { return activation >= 0 && (size_t)activation < pynn_activation_count(); }
 
@@ -262,19 +293,16 @@ int pynn_activation_gradient(int dtype, int activation, size_t n, const void *x,
     return PYNN_OK;
 }
 
-int pynn_mean_squared_error(int dtype, size_t n, const void *prediction, const void *target, double *cost)
+double pynn_mean_squared_error(int dtype, size_t n, const void *prediction, const void *target)
 {
-    if (!known_dtype(dtype)) return PYNN_UNKNOWN;
-    *cost = n ? pynn_table(dtype)->squared_error(n, prediction, target) / (double)n : 0;
-    return PYNN_OK;
+    return n ? pynn_table(dtype)->squared_error(n, prediction, target) / (double)n : 0;
 }
 
 int pynn_mean_squared_error_gradient(int dtype, size_t n, const void *prediction, const void *target, void *gradient)
 {
     if (!known_dtype(dtype)) return PYNN_UNKNOWN;
     if (!n) return PYNN_OK;
-    run_elementwise(dtype, pynn_get_num_threads(),
-                    (elementwise){.part = squared_error_gradient_part, .n = n, .scale = 2.0 / (double)n, .a = prediction, .b = target, .c = gradient});
+    pynn_squared_error_gradient(dtype, pynn_get_num_threads(), n, 2.0 / (double)n, prediction, target, gradient);
     return PYNN_OK;
 }
 
@@ -283,7 +311,6 @@ int pynn_gradient_descent(int dtype, size_t n, void *parameters, const void *gra
     const float rate_f32 = (float)learning_rate;
     if (!known_dtype(dtype)) return PYNN_UNKNOWN;
     const void *const rate = dtype == PYNN_F32 ? (const void *)&rate_f32 : (const void *)&learning_rate;
-    run_elementwise(dtype, pynn_get_num_threads(),
-                    (elementwise){.part = gradient_descent_part, .n = n, .a = gradients, .b = rate, .c = parameters});
+    pynn_descend(dtype, pynn_get_num_threads(), n, parameters, gradients, rate);
     return PYNN_OK;
 }

@@ -6,8 +6,10 @@
 
 #include "pynn.h"
 
+enum { PYNN_NO_ACTIVATION = -1 };
+
 /* One product in the terms of kernels/products.h: C (rows, columns) = start + A (rows, depth) B (depth, columns), or with a learning
- * rate C -= rate A B. */
+ * rate C -= rate A B; and what is done to C while it is in cache: at most one of C := f(C), derivative := f'(C), or C := C factor. */
 typedef struct {
     size_t rows, columns, depth;
     const void *a;
@@ -19,6 +21,9 @@ typedef struct {
     const void *learning_rate;
     void *c;
     size_t ld_c;
+    int activation;     /* or PYNN_NO_ACTIVATION */
+    void *derivative;   /* or NULL; rows are ld_c apart, as those of factor */
+    const void *factor; /* or NULL */
 } pynn_product;
 
 /* The three products of a layer whose weight lies in `order`, its rows close together; x, y and gradients likewise. */
@@ -42,6 +47,10 @@ int pynn_multiply_sizes(size_t a, size_t b, size_t *product);
 /* Y = f(X) and f'(X) together; x may be y or derivative */
 void pynn_activate_both(int dtype, size_t threads, int activation, size_t n, const void *x, void *y, void *derivative);
 void pynn_activate(int dtype, size_t threads, int activation, size_t n, const void *x, void *y);
+/* G = (P - T) scale, and theta = theta - learning_rate G; learning_rate points to one element */
+void pynn_squared_error_gradient(int dtype, size_t threads, size_t n, double scale, const void *prediction, const void *target,
+                                 void *gradient);
+void pynn_descend(int dtype, size_t threads, size_t n, void *parameters, const void *gradients, const void *learning_rate);
 /* B = A B, elementwise */
 void pynn_multiply(int dtype, size_t threads, size_t n, const void *a, void *b);
 

@@ -48,13 +48,13 @@ PYNN_API void pynn_set_num_threads(size_t n);
 /* The compiler that built the core, for reports. */
 PYNN_API const char *pynn_compiler(void);
 
-/* ---- activations: numbered 0 .. count - 1 in the order of the list in kernels/activations.h -------------------- */
+/* ---- activations: numbered 0 .. count - 1 in the order of the list in kernels/activation_list.h -------------------- */
 
 PYNN_API size_t pynn_activation_count(void);
 PYNN_API const char *pynn_activation_name(size_t index);       /* "sigmoid" */
 PYNN_API const char *pynn_activation_class(size_t index);      /* "Sigmoid" */
 PYNN_API const char *pynn_activation_formula(size_t index);    /* "1 / (1 + exp(-x))" */
-PYNN_API const char *pynn_activation_derivative(size_t index); /* "exp(-|x|) / (1 + exp(-|x|))^2" */
+PYNN_API const char *pynn_activation_derivative(size_t index); /* "exp(-abs(x)) / (1 + exp(-abs(x))) ** 2" */
 
 /* ---- kernels: x (rows, in)  y (rows, out)  weight (out, in)  bias (out)  and gradients of the same shapes ------- */
 
@@ -87,7 +87,7 @@ PYNN_API int pynn_activation_gradient(int dtype, int activation, size_t n, const
                                       void *x_gradient);
 
 /* C = 1/n sum (p - t)^2, differences, squares and sum in double precision; 0 when n is 0 */
-PYNN_API int pynn_mean_squared_error(int dtype, size_t n, const void *prediction, const void *target, double *cost);
+PYNN_API double pynn_mean_squared_error(int dtype, size_t n, const void *prediction, const void *target);
 
 /* dC/dP = (2/n) (P - T), n elements; gradient may be prediction or target */
 PYNN_API int pynn_mean_squared_error_gradient(int dtype, size_t n, const void *prediction, const void *target,
@@ -95,5 +95,37 @@ PYNN_API int pynn_mean_squared_error_gradient(int dtype, size_t n, const void *p
 
 /* theta := theta - learning_rate * gradient, n elements, in place */
 PYNN_API int pynn_gradient_descent(int dtype, size_t n, void *parameters, const void *gradients, double learning_rate);
+
+/* ---- a network: a flat plan of layers over one arena of parameters, mean squared error, gradient descent ---------- */
+
+enum { PYNN_DENSE = -1 }; /* the kind of a layer: this, or the number of an activation */
+
+typedef struct {
+    int kind;
+    int order;      /* of the weight of a dense layer */
+    size_t in, out; /* the same number for an activation */
+    size_t weight;  /* where weight and bias begin in the arena, in elements */
+    size_t bias;    /* SIZE_MAX where there is none */
+} pynn_layer;
+
+typedef struct pynn_network pynn_network;
+
+/* Keeps `parameters`, not `layers`. Layers must fit each other; there must be at least one. */
+PYNN_API int pynn_network_new(int dtype, size_t count, const pynn_layer *layers, void *parameters, pynn_network **network);
+PYNN_API void pynn_network_free(pynn_network *network);
+PYNN_API int pynn_network_dtype(const pynn_network *network);
+PYNN_API size_t pynn_network_in(const pynn_network *network);
+PYNN_API size_t pynn_network_out(const pynn_network *network);
+
+/* y (rows, out) = f(x (rows, in)); rows of y close together. Any number of threads may predict at once. */
+PYNN_API int pynn_network_predict(const pynn_network *network, size_t rows, const void *x, size_t ld_x, void *y);
+
+/* One step of gradient descent for each batch of `batch` rows (the last may have fewer) of rows first .. first + rows - 1 in
+ * the order of `order` (the number of each row, from 0; NULL: as they lie). costs[b] is the cost of the b-th of these batches before
+ * its update. gradients, an arena like that of the parameters, gets the gradients of the last batch, or is NULL. A second
+ * caller waits for the first. */
+PYNN_API int pynn_network_train(pynn_network *network, size_t first, size_t rows, const void *x, size_t ld_x,
+                                const void *target, size_t ld_target, const int64_t *order, size_t batch,
+                                double learning_rate, void *gradients, double *costs);
 
 #endif

@@ -30,6 +30,7 @@ static void run_alone(size_t count, void (*task)(void *, size_t, size_t), void *
 #if HAVE_PTHREADS
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <time.h>
@@ -64,10 +65,12 @@ static struct {
 } pool = {.taken = ATOMIC_FLAG_INIT, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static atomic_int generation;
 
 /* In a forked child no worker exists, and locks are as some thread of the parent left them. */
 static void forget_parent(void)
 {
+    atomic_fetch_add(&generation, 1);
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.wake, NULL);
     atomic_store(&pool.sleeping, 0);
@@ -78,6 +81,14 @@ static void forget_parent(void)
 }
 
 static void register_fork_handler(void) { pthread_atfork(NULL, NULL, forget_parent); }
+
+int pynn_fork_generation(void)
+{
+    pthread_once(&once, register_fork_handler);
+    return atomic_load_explicit(&generation, memory_order_relaxed);
+}
+
+void pynn_yield(void) { sched_yield(); }
 
 /* Takes tasks of the job in hand until none is left; whether it did any. */
 static int help(size_t slot)
@@ -187,5 +198,7 @@ void pynn_parallel(size_t count, void (*task)(void *, size_t, size_t), void *con
     run_alone(count, task, context);
 }
 void pynn_set_num_threads(size_t n) { (void)n; }
+int pynn_fork_generation(void) { return 0; }
+void pynn_yield(void) {}
 
 #endif

@@ -11,4 +11,9 @@ enum { PYNN_MOST_THREADS = 255 };
  * each other. While another thread has the pool, or inside a task, everything runs on this thread. */
 void pynn_parallel(size_t count, void (*task)(void *context, size_t i, size_t slot), void *context, size_t threads);
 
+/* How many forks lie between this process and the first one to ask. */
+int pynn_fork_generation(void);
+/* Lets another thread run. */
+void pynn_yield(void);
+
 #endif

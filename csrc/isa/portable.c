@@ -26,6 +26,7 @@
     INLINE T v_mul_##SUFFIX(T a, T b) { return a * b; }                                                                \
     INLINE T v_div_##SUFFIX(T a, T b) { return a / b; }                                                                \
     INLINE T v_fma_##SUFFIX(T a, T b, T c) { return FMA(a, b, c); }                                                    \
+    INLINE T v_min_##SUFFIX(T a, T b) { return a < b ? a : b; }                                                        \
     INLINE T v_neg_##SUFFIX(T a) { return -a; }                                                                        \
     INLINE T v_abs_##SUFFIX(T a) { return value_##SUFFIX(bits_##SUFFIX(a) & (BITS)~((BITS)1 << (sizeof(T) * 8 - 1))); } \
     INLINE T v_copysign_##SUFFIX(T a, T sign)                                                                          \

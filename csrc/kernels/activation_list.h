@@ -1,12 +1,13 @@
-/* activation_list.h: every activation: X(name, class in Python, f(x), f'(x)), where act_<name> in activations.h computes both. */
+/* activation_list.h: every activation: X(name, class in Python, f(x), f'(x)), where act_<name> in activations.h computes both.
+ * f and f' are written as NumPy reads them: documentation prints them, and pynn.reference evaluates them. */
 #ifndef PYNN_ACTIVATION_LIST_H
 #define PYNN_ACTIVATION_LIST_H
 
 #define ACTIVATIONS(X)                                                                                                 \
-    X(relu, "ReLU", "max(0, x)", "1 if x > 0 else 0")                                                                  \
-    X(sigmoid, "Sigmoid", "1 / (1 + exp(-x))", "exp(-|x|) / (1 + exp(-|x|))^2")                                        \
-    X(arctan, "Arctan", "arctan(x)", "1 / (1 + x^2)")                                                                  \
-    X(tanh, "Tanh", "tanh(x)", "4 exp(-2|x|) / (1 + exp(-2|x|))^2")                                                    \
-    X(identity, "Identity", "x", "1")
+    X(relu, "ReLU", "maximum(x, 0)", "where(x > 0, 1, 0 * x)")                                                         \
+    X(sigmoid, "Sigmoid", "1 / (1 + exp(-x))", "exp(-abs(x)) / (1 + exp(-abs(x))) ** 2")                               \
+    X(arctan, "Arctan", "arctan(x)", "1 / (1 + x * x)")                                                                \
+    X(tanh, "Tanh", "tanh(x)", "4 * exp(-2 * abs(x)) / (1 + exp(-2 * abs(x))) ** 2")                                   \
+    X(identity, "Identity", "x", "1 + 0 * x")
 
 #endif

@@ -1,0 +1,252 @@
+/* arrays.c: reads NumPy arrays where they lie; see arrays.h. */
+#include <Python.h>
+
+#include "pynn.h"
+
+#include "arrays.h"
+
+/* The head of a numpy.ndarray, fixed by NumPy's binary interface: extensions compiled against any NumPy read these fields. */
+typedef struct {
+    PyObject object;
+    char *data;
+    int nd;
+    Py_ssize_t *sizes;
+    Py_ssize_t *strides; /* in bytes */
+    PyObject *base;
+    PyObject *dtype;
+    int flags;
+} array;
+
+enum { ALIGNED_FLAG = 0x0100, WRITEABLE_FLAG = 0x0400, C_CONTIGUOUS_FLAG = 0x0001 };
+
+static size_t ndarray_type, dtypes[2], none;
+
+void arrays_know(size_t ndarray, size_t float32, size_t float64, size_t none_)
+{
+    ndarray_type = ndarray;
+    dtypes[PYNN_F32] = float32;
+    dtypes[PYNN_F64] = float64;
+    none = none_;
+}
+
+void arrays_describe(size_t address, size_t d[8])
+{
+    const array *const a = (const array *)address;
+    d[0] = (size_t)a->data;
+    d[1] = (size_t)a->nd;
+    d[2] = (size_t)a->flags;
+    d[3] = (size_t)a->dtype;
+    for (int axis = 0; axis < 2; axis++) {
+        d[4 + 2 * axis] = axis < a->nd ? (size_t)a->sizes[axis] : 0;
+        d[5 + 2 * axis] = axis < a->nd ? (size_t)a->strides[axis] : 0;
+    }
+}
+
+/* An array as the kernels take it */
+typedef struct {
+    char *data;
+    size_t rows, columns, ld, bytes; /* bytes: from data to the end of the last row */
+    int nd, order;
+} matrix;
+
+static const array *as_array(size_t address)
+{
+    const array *const a = (const array *)address;
+    return (size_t)Py_TYPE(&a->object) == ndarray_type && (a->flags & ALIGNED_FLAG) ? a : NULL;
+}
+
+/* dtype of the array, or -1 */
+static int dtype_of(size_t address)
+{
+    const array *const a = as_array(address);
+    if (!a) return -1;
+    return (size_t)a->dtype == dtypes[PYNN_F32] ? PYNN_F32 : (size_t)a->dtype == dtypes[PYNN_F64] ? PYNN_F64 : -1;
+}
+
+static size_t size_of(int dtype) { return dtype == PYNN_F32 ? sizeof(float) : sizeof(double); }
+
+/* Distance in elements between `n` things `stride` bytes apart; `close` where it does not matter. -1: not a plain one */
+static int leading(Py_ssize_t stride, size_t n, size_t close, size_t size, size_t *ld)
+{
+    *ld = close;
+    if (n < 2) return 0;
+    if (stride < 0 || (size_t)stride % size) return -1;
+    *ld = (size_t)stride / size;
+    return 0;
+}
+
+/* A vector (one row) or rows whose elements lie side by side; with `weight`, columns may instead */
+static int as_matrix(size_t address, int dtype, int weight, matrix *m)
+{
+    const size_t size = size_of(dtype);
+    if (dtype < 0 || dtype_of(address) != dtype) return ARRAYS_NOT_PLAIN;
+    const array *const a = (const array *)address;
+    m->data = a->data;
+    m->nd = a->nd;
+    m->order = PYNN_OUT_MAJOR;
+    if (a->nd == 1 && !weight) {
+        m->rows = 1;
+        m->columns = m->ld = (size_t)a->sizes[0];
+        m->bytes = m->columns * size;
+        return m->columns > 1 && a->strides[0] != (Py_ssize_t)size ? ARRAYS_NOT_PLAIN : PYNN_OK;
+    }
+    if (a->nd != 2) return ARRAYS_NOT_PLAIN;
+    m->rows = (size_t)a->sizes[0];
+    m->columns = (size_t)a->sizes[1];
+    size_t lines = m->rows, length = m->columns;
+    int failed;
+    if (m->columns < 2 || a->strides[1] == (Py_ssize_t)size) failed = leading(a->strides[0], m->rows, m->columns, size, &m->ld);
+    else if (weight && (m->rows < 2 || a->strides[0] == (Py_ssize_t)size)) {
+        m->order = PYNN_IN_MAJOR;
+        lines = m->columns;
+        length = m->rows;
+        failed = leading(a->strides[1], m->columns, m->rows, size, &m->ld);
+    } else return ARRAYS_NOT_PLAIN;
+    if (failed) return ARRAYS_NOT_PLAIN;
+    m->bytes = lines && length ? ((lines - 1) * m->ld + length) * size : 0;
+    return PYNN_OK;
+}
+
+/* Rows close together, so that all elements are one run */
+static int as_run(size_t address, int dtype, matrix *m)
+{
+    if (as_matrix(address, dtype, 0, m)) return ARRAYS_NOT_PLAIN;
+    return m->ld != m->columns && m->rows > 1;
+}
+
+static int writeable(size_t address, int contiguous)
+{
+    const int wanted = WRITEABLE_FLAG | (contiguous ? C_CONTIGUOUS_FLAG : 0);
+    return (((const array *)address)->flags & wanted) == wanted;
+}
+
+static int apart(const matrix *a, const matrix *b)
+{
+    return !a->bytes || !b->bytes || a->data + a->bytes <= b->data || b->data + b->bytes <= a->data;
+}
+
+/* Elementwise, an output may be an input, or lie apart from it */
+static int apart_or_same(const matrix *a, const matrix *b) { return a->data == b->data || apart(a, b); }
+
+static int same_shape(const matrix *a, const matrix *b) { return a->nd == b->nd && a->rows == b->rows && a->columns == b->columns; }
+
+static int as_output(size_t address, int dtype, int nd, size_t rows, size_t columns, matrix *m)
+{
+    if (as_matrix(address, dtype, 0, m) || !writeable(address, 1)) return ARRAYS_NOT_PLAIN;
+    m->ld = columns;
+    return m->nd != nd || m->rows != rows || m->columns != columns;
+}
+
+int arrays_affine(size_t weight, size_t x, size_t bias, size_t out)
+{
+    const int dtype = dtype_of(weight);
+    matrix w, in, b = {0}, y;
+    if (as_matrix(weight, dtype, 1, &w) || as_matrix(x, dtype, 0, &in) || in.columns != w.columns) return ARRAYS_NOT_PLAIN;
+    if (bias != none && (as_matrix(bias, dtype, 0, &b) || b.nd != 1 || b.columns != w.rows)) return ARRAYS_NOT_PLAIN;
+    if (as_output(out, dtype, in.nd, in.rows, w.rows, &y) || !apart(&y, &w) || !apart(&y, &in) || !apart(&y, &b)) return ARRAYS_NOT_PLAIN;
+    return pynn_affine(dtype, in.rows, w.columns, w.rows, w.data, w.ld, w.order, in.data, in.ld, bias == none ? NULL : b.data, y.data, y.ld);
+}
+
+int arrays_weight_gradient(size_t y_gradient, size_t x, size_t out)
+{
+    const int dtype = dtype_of(y_gradient);
+    matrix dy, in, dw;
+    if (as_matrix(y_gradient, dtype, 0, &dy) || as_matrix(x, dtype, 0, &in) || dy.nd != in.nd || dy.rows != in.rows) return ARRAYS_NOT_PLAIN;
+    if (as_matrix(out, dtype, 1, &dw) || !writeable(out, 0) || dw.rows != dy.columns || dw.columns != in.columns) return ARRAYS_NOT_PLAIN;
+    if (dw.ld < (dw.order == PYNN_IN_MAJOR ? dw.rows : dw.columns) || !apart(&dw, &dy) || !apart(&dw, &in)) return ARRAYS_NOT_PLAIN;
+    return pynn_weight_gradient(dtype, dy.rows, in.columns, dy.columns, dy.data, dy.ld, in.data, in.ld, dw.data, dw.ld, dw.order);
+}
+
+int arrays_bias_gradient(size_t y_gradient, size_t out)
+{
+    const int dtype = dtype_of(y_gradient);
+    matrix dy, db;
+    if (as_matrix(y_gradient, dtype, 0, &dy) || as_output(out, dtype, 1, 1, dy.columns, &db) || !apart(&db, &dy)) return ARRAYS_NOT_PLAIN;
+    return pynn_bias_gradient(dtype, dy.rows, dy.columns, dy.data, dy.ld, db.data);
+}
+
+int arrays_input_gradient(size_t weight, size_t y_gradient, size_t out)
+{
+    const int dtype = dtype_of(weight);
+    matrix w, dy, dx;
+    if (as_matrix(weight, dtype, 1, &w) || as_matrix(y_gradient, dtype, 0, &dy) || dy.columns != w.rows) return ARRAYS_NOT_PLAIN;
+    if (as_output(out, dtype, dy.nd, dy.rows, w.columns, &dx) || !apart(&dx, &w) || !apart(&dx, &dy)) return ARRAYS_NOT_PLAIN;
+    return pynn_input_gradient(dtype, dy.rows, w.columns, w.rows, w.data, w.ld, w.order, dy.data, dy.ld, dx.data, dx.ld);
+}
+
+int arrays_activation(int activation, size_t x, size_t out)
+{
+    const int dtype = dtype_of(x);
+    matrix in, y;
+    if (as_run(x, dtype, &in) || as_output(out, dtype, in.nd, in.rows, in.columns, &y) || !apart_or_same(&y, &in)) return ARRAYS_NOT_PLAIN;
+    return pynn_activation(dtype, activation, in.rows * in.columns, in.data, y.data);
+}
+
+int arrays_activation_gradient(int activation, size_t x, size_t y_gradient, size_t out)
+{
+    const int dtype = dtype_of(x);
+    matrix in, dy, dx;
+    if (as_run(x, dtype, &in) || as_run(y_gradient, dtype, &dy) || !same_shape(&in, &dy)) return ARRAYS_NOT_PLAIN;
+    if (as_output(out, dtype, in.nd, in.rows, in.columns, &dx) || !apart_or_same(&dx, &in) || !apart_or_same(&dx, &dy)) return ARRAYS_NOT_PLAIN;
+    return pynn_activation_gradient(dtype, activation, in.rows * in.columns, in.data, dy.data, dx.data);
+}
+
+int arrays_mean_squared_error(size_t prediction, size_t target, double *cost)
+{
+    const int dtype = dtype_of(prediction);
+    matrix p, t;
+    if (as_run(prediction, dtype, &p) || as_run(target, dtype, &t) || !same_shape(&p, &t)) return ARRAYS_NOT_PLAIN;
+    *cost = pynn_mean_squared_error(dtype, p.rows * p.columns, p.data, t.data);
+    return PYNN_OK;
+}
+
+int arrays_mean_squared_error_gradient(size_t prediction, size_t target, size_t out)
+{
+    const int dtype = dtype_of(prediction);
+    matrix p, t, g;
+    if (as_run(prediction, dtype, &p) || as_run(target, dtype, &t) || !same_shape(&p, &t)) return ARRAYS_NOT_PLAIN;
+    if (as_output(out, dtype, p.nd, p.rows, p.columns, &g) || !apart_or_same(&g, &p) || !apart_or_same(&g, &t)) return ARRAYS_NOT_PLAIN;
+    return pynn_mean_squared_error_gradient(dtype, p.rows * p.columns, p.data, t.data, g.data);
+}
+
+int arrays_gradient_descent(size_t parameters, size_t gradients, double learning_rate)
+{
+    const int dtype = dtype_of(parameters);
+    matrix p, g;
+    if (as_run(parameters, dtype, &p) || !writeable(parameters, 1) || as_run(gradients, dtype, &g) || !same_shape(&p, &g)) return ARRAYS_NOT_PLAIN;
+    if (!apart_or_same(&p, &g)) return ARRAYS_NOT_PLAIN;
+    return pynn_gradient_descent(dtype, p.rows * p.columns, p.data, g.data, learning_rate);
+}
+
+int arrays_predict(const pynn_network *network, size_t x, size_t out)
+{
+    const int dtype = pynn_network_dtype(network);
+    matrix in, y;
+    if (as_matrix(x, dtype, 0, &in) || in.columns != pynn_network_in(network)) return ARRAYS_NOT_PLAIN;
+    if (as_output(out, dtype, in.nd, in.rows, pynn_network_out(network), &y) || !apart(&y, &in)) return ARRAYS_NOT_PLAIN;
+    return pynn_network_predict(network, in.rows, in.data, in.ld, y.data);
+}
+
+/* The data of a contiguous one-dimensional array of `length` elements of 8 bytes, or NULL */
+static void *run_of(size_t address, size_t length)
+{
+    const array *const a = as_array(address);
+    const int fits = a && a->nd == 1 && (a->flags & C_CONTIGUOUS_FLAG) && (size_t)a->sizes[0] == length;
+    return fits && (length < 2 || a->strides[0] == 8) ? a->data : NULL;
+}
+
+int arrays_train(pynn_network *network, size_t x, size_t target, size_t order, size_t first, size_t rows, size_t batch,
+                 double learning_rate, size_t gradients, size_t costs)
+{
+    const int dtype = pynn_network_dtype(network);
+    matrix in, t, g = {0};
+    if (as_matrix(x, dtype, 0, &in) || in.columns != pynn_network_in(network)) return ARRAYS_NOT_PLAIN;
+    if (as_matrix(target, dtype, 0, &t) || t.nd != in.nd || t.rows != in.rows || t.columns != pynn_network_out(network)) return ARRAYS_NOT_PLAIN;
+    if (gradients != none && (as_matrix(gradients, dtype, 0, &g) || g.nd != 1)) return ARRAYS_NOT_PLAIN;
+    if (!batch || first % batch || first > in.rows || rows > in.rows - first) return ARRAYS_NOT_PLAIN;
+    double *const cost = run_of(costs, in.rows / batch + (in.rows % batch != 0));
+    const int64_t *const rows_in_order = order == none ? NULL : run_of(order, in.rows);
+    if (!cost || (order != none && !rows_in_order)) return ARRAYS_NOT_PLAIN;
+    return pynn_network_train(network, first, rows, in.data, in.ld, t.data, t.ld, rows_in_order, batch, learning_rate,
+                              gradients == none ? NULL : g.data, cost + first / batch);
+}

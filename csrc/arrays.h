@@ -1,0 +1,32 @@
+/* arrays.h: the kernels on NumPy arrays, each named by its id(): what cffi calls. The only C here that knows of Python.
+ *
+ * An array is taken as it is when it is plain: exactly a numpy.ndarray, of native float32 or float64 (the same as the first
+ * one), aligned, of the shape that is wanted, with the elements of a row side by side (of a weight: those of a row or of a column), and, as
+ * an output, writeable, contiguous and apart from every input. Everything else is ARRAYS_NOT_PLAIN, and nothing has been done:
+ * kernels.py then makes plain arrays of it or says what is wrong. So a good call costs no Python but its own, and errors are
+ * written once, in Python. Every array must be kept alive by the caller for the call. None may stand for a bias or gradients.
+ *
+ * Reading an object's fields from its address is what NumPy's own macros compile to; arrays_describe lets Python check at import
+ * that the layout is the expected one. Shapes are those of pynn.h.
+ */
+enum { ARRAYS_NOT_PLAIN = 1 };
+
+void arrays_know(size_t ndarray, size_t float32, size_t float64, size_t none);
+/* data, nd, flags, dtype object, then sizes and strides of up to two axes */
+void arrays_describe(size_t array, size_t description[8]);
+
+int arrays_affine(size_t weight, size_t x, size_t bias, size_t out);
+int arrays_weight_gradient(size_t y_gradient, size_t x, size_t out);
+int arrays_bias_gradient(size_t y_gradient, size_t out);
+int arrays_input_gradient(size_t weight, size_t y_gradient, size_t out);
+int arrays_activation(int activation, size_t x, size_t out);
+int arrays_activation_gradient(int activation, size_t x, size_t y_gradient, size_t out);
+int arrays_mean_squared_error(size_t prediction, size_t target, double *cost);
+int arrays_mean_squared_error_gradient(size_t prediction, size_t target, size_t out);
+int arrays_gradient_descent(size_t parameters, size_t gradients, double learning_rate);
+
+int arrays_predict(const pynn_network *network, size_t x, size_t out);
+/* Rows first .. first + rows - 1 of an epoch. costs: float64, one for each batch of the epoch; order: int64, one for each row, every one
+ * of which is the number of a row (not checked), or None. first is a multiple of batch. */
+int arrays_train(pynn_network *network, size_t x, size_t target, size_t order, size_t first, size_t rows, size_t batch,
+                 double learning_rate, size_t gradients, size_t costs);

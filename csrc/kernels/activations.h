@@ -1,0 +1,131 @@
+/* activations.h: y = f(x) and f'(x) of every activation in activation_list.h: one function act_<name>, whose unused result costs
+ * nothing. A new activation is its function here and its line in the list. */
+#include "activation_list.h"
+
+#define activate F(activate)
+#define activation_gradient F(activation_gradient)
+#define activate_both F(activate_both)
+#define activation_at F(activation_at)
+#define activate_all F(activate_all)
+#define gradient_all F(gradient_all)
+#define both_all F(both_all)
+
+/* relu   y = max(0, x)   f' = 1 if x > 0 else 0, and NaN of NaN */
+INLINE void F(act_relu)(V x, V *y, V *df)
+{
+    const M off = v_le(x, v_zero());
+    *y = v_select(off, v_zero(), x);
+    *df = v_select(off, v_zero(), v_select(v_lt(v_zero(), x), v_set1(1), x));
+}
+
+/* sigmoid   y = 1 / (1 + e^-x)   f' = e^-|x| / (1 + e^-|x|)^2 */
+INLINE void F(act_sigmoid)(V x, V *y, V *df) { math_sigmoid(x, y, df); }
+
+/* arctan   y = arctan(x)   f' = 1 / (1 + x^2) */
+INLINE void F(act_arctan)(V x, V *y, V *df)
+{
+    *y = math_atan(x);
+    *df = math_atan_gradient(x);
+}
+
+/* tanh   y = tanh(x)   f' = 4 e^-2|x| / (1 + e^-2|x|)^2 */
+INLINE void F(act_tanh)(V x, V *y, V *df) { math_tanh(x, y, df); }
+
+/* identity   y = x   f' = 1 */
+INLINE void F(act_identity)(V x, V *y, V *df)
+{
+    *y = x;
+    *df = v_set1(1);
+}
+
+#define ROW(name, ...) F(ACT_##name),
+enum { ACTIVATIONS(ROW) };
+#undef ROW
+
+/* the activation of this number; the number is a constant where this is inlined */
+INLINE void activation_at(int activation, V x, V *y, V *df)
+{
+    switch (activation) {
+#define ROW(name, ...) \
+    case F(ACT_##name): F(act_##name)(x, y, df); break;
+        ACTIVATIONS(ROW)
+#undef ROW
+    }
+}
+
+INLINE void activate_all(int activation, size_t n, const T *x, T *y)
+{
+    size_t i = 0;
+    V f, df;
+    for (; i + LANES <= n; i += LANES) {
+        activation_at(activation, v_load(x + i), &f, &df);
+        v_store(y + i, f);
+    }
+    if (i < n) {
+        activation_at(activation, v_load_n(x + i, n - i), &f, &df);
+        v_store_n(y + i, f, n - i);
+    }
+}
+
+INLINE void gradient_all(int activation, size_t n, const T *x, const T *y_gradient, T *x_gradient)
+{
+    size_t i = 0;
+    V f, df;
+    for (; i + LANES <= n; i += LANES) {
+        activation_at(activation, v_load(x + i), &f, &df);
+        v_store(x_gradient + i, v_mul(v_load(y_gradient + i), df));
+    }
+    if (i < n) {
+        activation_at(activation, v_load_n(x + i, n - i), &f, &df);
+        v_store_n(x_gradient + i, v_mul(v_load_n(y_gradient + i, n - i), df), n - i);
+    }
+}
+
+INLINE void both_all(int activation, size_t n, const T *x, T *y, T *derivative)
+{
+    size_t i = 0;
+    V f, df;
+    for (; i + LANES <= n; i += LANES) {
+        activation_at(activation, v_load(x + i), &f, &df);
+        v_store(y + i, f);
+        v_store(derivative + i, df);
+    }
+    if (i < n) {
+        activation_at(activation, v_load_n(x + i, n - i), &f, &df);
+        v_store_n(y + i, f, n - i);
+        v_store_n(derivative + i, df, n - i);
+    }
+}
+
+/* y_i = f(x_i); y may be x */
+static void activate(int activation, size_t n, const void *x, void *y)
+{
+    switch (activation) {
+#define ROW(name, ...) \
+    case F(ACT_##name): activate_all(F(ACT_##name), n, x, y); break;
+        ACTIVATIONS(ROW)
+#undef ROW
+    }
+}
+
+/* dC/dx_i = dC/dy_i f'(x_i); x_gradient may be x or y_gradient */
+static void activation_gradient(int activation, size_t n, const void *x, const void *y_gradient, void *x_gradient)
+{
+    switch (activation) {
+#define ROW(name, ...) \
+    case F(ACT_##name): gradient_all(F(ACT_##name), n, x, y_gradient, x_gradient); break;
+        ACTIVATIONS(ROW)
+#undef ROW
+    }
+}
+
+/* y_i = f(x_i), derivative_i = f'(x_i); x may be y or derivative */
+static void activate_both(int activation, size_t n, const void *x, void *y, void *derivative)
+{
+    switch (activation) {
+#define ROW(name, ...) \
+    case F(ACT_##name): both_all(F(ACT_##name), n, x, y, derivative); break;
+        ACTIVATIONS(ROW)
+#undef ROW
+    }
+}

@@ -1,0 +1,408 @@
+/* network.c: prediction and training over a flat plan of layers.
+ *
+ * A dense layer and the activation after it are one stage. Training keeps for every stage its output y and, from the same
+ * evaluation, f' of its input; going back, each stage multiplies by f' as it produces dC/dX, and parameters are updated by
+ * the kernel that sums their gradient. The order of operations is that of the single kernels called one by one.
+ */
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compiler.h"
+#include "dispatch.h"
+#include "kernels.h"
+#include "threads.h"
+
+typedef struct {
+    int dense;      /* or an activation on its own */
+    int activation; /* after the product, or PYNN_NO_ACTIVATION */
+    int order;
+    size_t in, out, weight, bias;
+    void *y, *derivative; /* (capacity, out) in the workspace; derivative NULL without an activation */
+} stage;
+
+struct pynn_network {
+    int dtype;
+    size_t size, count, widest; /* of an element in bytes; of stages; of all layers' inputs and outputs */
+    char *parameters;
+    /* the workspace of training, for batches of up to `capacity` rows on up to `threads` threads, by these kernels */
+    size_t capacity, threads, scratch_each;
+    const pynn_kernels *kernels;
+    void *memory;
+    void *x, *target, *gradient, *gradient_2; /* (capacity, in), (capacity, out), (capacity, widest) twice */
+    void *scratch;
+    atomic_int training;
+    stage stages[];
+};
+
+/* ---- making ---------------------------------------------------------------------------------------------------------- */
+
+static int is_identity(int activation) { return !strcmp(pynn_activation_name((size_t)activation), "identity"); }
+
+int pynn_network_new(int dtype, size_t count, const pynn_layer *layers, void *parameters, pynn_network **network)
+{
+    if ((dtype != PYNN_F32 && dtype != PYNN_F64) || !count) return PYNN_UNKNOWN;
+    if (count > SIZE_MAX / sizeof(stage) - sizeof(pynn_network)) return PYNN_TOO_LARGE;
+    pynn_network *const net = calloc(1, sizeof *net + count * sizeof(stage));
+    if (!net) return PYNN_NO_MEMORY;
+    net->dtype = dtype;
+    net->size = pynn_size_of(dtype);
+    net->parameters = parameters;
+    net->widest = layers[0].in;
+    for (size_t i = 0; i < count; i++) {
+        const pynn_layer *const layer = layers + i;
+        const int dense = layer->kind == PYNN_DENSE;
+        if (!dense && (layer->kind < 0 || (size_t)layer->kind >= pynn_activation_count())) {
+            free(net);
+            return PYNN_UNKNOWN;
+        }
+        stage *const last = net->stages + net->count - 1;
+        if (!dense && net->count && last->dense && last->activation == PYNN_NO_ACTIVATION) {
+            if (!is_identity(layer->kind)) last->activation = layer->kind;
+        } else {
+            net->stages[net->count++] = (stage){dense, dense ? PYNN_NO_ACTIVATION : layer->kind, layer->order, layer->in, layer->out,
+                                                layer->weight, layer->bias, NULL, NULL};
+        }
+        if (layer->out > net->widest) net->widest = layer->out;
+    }
+    *network = net;
+    return PYNN_OK;
+}
+
+void pynn_network_free(pynn_network *net)
+{
+    if (net) free(net->memory);
+    free(net);
+}
+
+int pynn_network_dtype(const pynn_network *net) { return net->dtype; }
+size_t pynn_network_in(const pynn_network *net) { return net->stages[0].in; }
+size_t pynn_network_out(const pynn_network *net) { return net->stages[net->count - 1].out; }
+
+static char *parameter(const pynn_network *net, size_t offset) { return net->parameters + offset * net->size; }
+
+static const void *bias_of(const pynn_network *net, const stage *s) { return s->bias == SIZE_MAX ? NULL : parameter(net, s->bias); }
+
+static size_t weight_ld(const stage *s) { return s->order == PYNN_IN_MAJOR ? s->out : s->in; }
+
+/* ---- memory ---------------------------------------------------------------------------------------------------------- */
+
+enum { LINE = 64 };
+
+/* Counts what a workspace needs: give() moves a cursor, and says so if the sum does not fit. */
+typedef struct {
+    char *base; /* NULL while counting */
+    size_t used;
+    int overflow;
+} cursor;
+
+static void *give(cursor *c, size_t rows, size_t columns, size_t size)
+{
+    size_t n, bytes;
+    if (pynn_multiply_sizes(rows, columns, &n) || pynn_multiply_sizes(n, size, &bytes) || bytes > SIZE_MAX / 2 - c->used) {
+        c->overflow = 1;
+        return NULL;
+    }
+    void *const p = c->base ? c->base + c->used : NULL;
+    c->used += (bytes + LINE - 1) / LINE * LINE;
+    return p;
+}
+
+static void *aligned(void *memory) { return (char *)memory + (LINE - (uintptr_t)memory % LINE); }
+
+static int most_scratch(const pynn_network *net, size_t rows, size_t *each, int training)
+{
+    *each = 0;
+    for (size_t i = 0; i < net->count; i++) {
+        const stage *const s = net->stages + i;
+        const size_t in = s->in, out = s->out, shapes[4][3] = {{rows, out, in}, {rows, in, out}, {in, out, rows}, {out, in, rows}};
+        for (int shape = 0; s->dense && shape < (training ? 4 : 1); shape++) {
+            size_t bytes;
+            if (pynn_product_scratch(net->dtype, shapes[shape][0], shapes[shape][1], shapes[shape][2], &bytes)) return PYNN_TOO_LARGE;
+            if (bytes > *each) *each = bytes;
+        }
+    }
+    return PYNN_OK;
+}
+
+static void lay_out(pynn_network *net, cursor *c, size_t rows, size_t threads, size_t scratch_each)
+{
+    net->x = give(c, rows, net->stages[0].in, net->size);
+    net->target = give(c, rows, net->stages[net->count - 1].out, net->size);
+    net->gradient = give(c, rows, net->widest, net->size);
+    net->gradient_2 = give(c, rows, net->widest, net->size);
+    for (size_t i = 0; i < net->count; i++) {
+        stage *const s = net->stages + i;
+        s->y = give(c, rows, s->out, net->size);
+        if (s->activation != PYNN_NO_ACTIVATION) s->derivative = give(c, rows, s->out, net->size);
+    }
+    net->scratch = give(c, threads, scratch_each, 1);
+}
+
+/* Room for steps of up to `rows` rows on `threads` threads; allocates when there was less, or other kernels need more. */
+static int reserve(pynn_network *net, size_t rows, size_t threads)
+{
+    const pynn_kernels *const kernels = pynn_table(net->dtype);
+    if (rows <= net->capacity && threads <= net->threads && kernels == net->kernels) return PYNN_OK;
+    size_t each;
+    cursor counted = {NULL, 0, 0};
+    if (rows < net->capacity) rows = net->capacity;
+    if (threads < net->threads) threads = net->threads;
+    net->capacity = 0; /* until all of it is there */
+    if (most_scratch(net, rows, &each, 1)) return PYNN_TOO_LARGE;
+    lay_out(net, &counted, rows, threads, each);
+    if (counted.overflow) return PYNN_TOO_LARGE;
+    free(net->memory);
+    net->memory = malloc(counted.used + LINE);
+    if (!net->memory) return PYNN_NO_MEMORY;
+    cursor placed = {aligned(net->memory), 0, 0};
+    lay_out(net, &placed, rows, threads, each);
+    net->capacity = rows;
+    net->threads = threads;
+    net->scratch_each = each;
+    net->kernels = kernels;
+    return PYNN_OK;
+}
+
+/* ---- forward --------------------------------------------------------------------------------------------------------- */
+
+/* y (rows, out) = f(x (rows, in) Wᵀ + b), and derivative = f' of the same unless it is NULL */
+static void run_stage(const pynn_network *net, const stage *s, size_t rows, const void *x, size_t ld_x, void *y, void *derivative,
+                      size_t threads, void *scratch, size_t scratch_each)
+{
+    if (s->dense) {
+        pynn_product p = pynn_affine_product(rows, s->in, s->out, parameter(net, s->weight), weight_ld(s), s->order, x, ld_x,
+                                             bias_of(net, s), y, s->out);
+        p.activation = s->activation;
+        p.derivative = derivative;
+        pynn_run_product(net->dtype, &p, threads, scratch, scratch_each);
+        return;
+    }
+    const size_t times = ld_x == s->in ? 1 : rows, n = ld_x == s->in ? rows * s->in : s->in;
+    for (size_t i = 0; i < times; i++) {
+        const void *const from = (const char *)x + i * ld_x * net->size;
+        char *const to = (char *)y + i * s->out * net->size;
+        if (derivative)
+            pynn_activate_both(net->dtype, threads, s->activation, n, from, to, (char *)derivative + i * s->out * net->size);
+        else pynn_activate(net->dtype, threads, s->activation, n, from, to);
+    }
+}
+
+/* ---- prediction ------------------------------------------------------------------------------------------------------ */
+
+enum {
+    ROWS_AT_ONCE_LEAST = 64,            /* fewer would pack weights too often */
+    ROWS_AT_ONCE_BYTES = 256 * 1024,    /* of activations that stay in a level 2 cache */
+    PREDICT_ON_STACK = 16 * 1024,
+    SHARE_PREDICTION_FROM = 1 << 18,    /* multiply-adds, or so: an activation counts as ACTIVATION_WORK of them */
+    ACTIVATION_WORK = 16,
+};
+
+typedef struct {
+    const pynn_network *net;
+    size_t rows, rows_each, ld_x, scratch_each, each; /* `each`: bytes of workspace per slot */
+    const char *x;
+    char *y, *workspace;
+} prediction;
+
+static void predict_rows(const prediction *job, size_t from, size_t rows, size_t threads, char *workspace)
+{
+    const pynn_network *const net = job->net;
+    const size_t out = net->stages[net->count - 1].out, wide = (rows * net->widest * net->size + LINE - 1) / LINE * LINE;
+    char *const hidden[2] = {workspace, workspace + wide}, *const scratch = workspace + 2 * wide;
+    const void *x = job->x + from * job->ld_x * net->size;
+    size_t ld_x = job->ld_x;
+    for (size_t i = 0; i < net->count; i++) {
+        void *const y = i + 1 < net->count ? hidden[i % 2] : job->y + from * out * net->size;
+        run_stage(net, net->stages + i, rows, x, ld_x, y, NULL, threads, scratch, job->scratch_each);
+        x = y;
+        ld_x = net->stages[i].out;
+    }
+}
+
+static void predict_task(void *context, size_t task, size_t slot)
+{
+    const prediction *const job = context;
+    const size_t from = task * job->rows_each, left = job->rows - from;
+    predict_rows(job, from, left < job->rows_each ? left : job->rows_each, 1, job->workspace + slot * job->each);
+}
+
+static double work_per_row(const pynn_network *net)
+{
+    double work = 0;
+    for (size_t i = 0; i < net->count; i++) {
+        const stage *const s = net->stages + i;
+        if (s->dense) work += (double)s->in * (double)s->out;
+        if (s->activation != PYNN_NO_ACTIVATION) work += ACTIVATION_WORK * (double)s->out;
+    }
+    return work;
+}
+
+int pynn_network_predict(const pynn_network *net, size_t rows, const void *x, size_t ld_x, void *y)
+{
+    ALIGNED(64) char on_stack[PREDICT_ON_STACK];
+    const size_t limit = pynn_get_num_threads();
+    const double work = limit > 1 ? work_per_row(net) * (double)rows : 0;
+    const size_t threads = work >= SHARE_PREDICTION_FROM ? limit : 1;
+    size_t slots = 1;
+    prediction job = {.net = net, .rows = rows, .rows_each = rows, .ld_x = ld_x, .x = x, .y = y, .workspace = on_stack};
+    if (!rows) return PYNN_OK;
+
+    const size_t fitting = ROWS_AT_ONCE_BYTES / (net->size * (net->widest ? net->widest : 1));
+    const size_t most = fitting < ROWS_AT_ONCE_LEAST ? ROWS_AT_ONCE_LEAST : fitting;
+    if (threads > 1 && rows >= ROWS_AT_ONCE_LEAST / 4 * threads) {
+        slots = threads;
+        job.rows_each = (rows + threads - 1) / threads;
+    }
+    if (job.rows_each > most) job.rows_each = most;
+
+    cursor space = {NULL, 0, 0};
+    if (most_scratch(net, job.rows_each, &job.scratch_each, 0)) return PYNN_TOO_LARGE;
+    give(&space, job.rows_each, net->widest, net->size);
+    give(&space, job.rows_each, net->widest, net->size);
+    give(&space, slots > 1 ? 1 : threads, job.scratch_each, 1);
+    job.each = space.used;
+    space.used = 0;
+    give(&space, slots, job.each, 1);
+    if (space.overflow) return PYNN_TOO_LARGE;
+    void *memory = NULL;
+    if (space.used > sizeof on_stack) {
+        memory = malloc(space.used + LINE);
+        if (!memory) return PYNN_NO_MEMORY;
+        job.workspace = aligned(memory);
+    }
+    if (slots > 1) pynn_parallel((rows + job.rows_each - 1) / job.rows_each, predict_task, &job, threads);
+    else
+        for (size_t from = 0; from < rows; from += job.rows_each)
+            predict_rows(&job, from, rows - from < job.rows_each ? rows - from : job.rows_each, threads, job.workspace);
+    free(memory);
+    return PYNN_OK;
+}
+
+/* ---- training -------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *from;
+    char *to;
+    const int64_t *order; /* or NULL */
+    size_t first, rows, columns, ld, size, rows_each;
+} gathering;
+
+static void gather_task(void *context, size_t task, size_t slot)
+{
+    const gathering *const g = context;
+    const size_t begin = task * g->rows_each, end = begin + g->rows_each < g->rows ? begin + g->rows_each : g->rows;
+    const size_t bytes = g->columns * g->size;
+    (void)slot;
+    for (size_t i = begin; i < end; i++)
+        memcpy(g->to + i * bytes, g->from + (g->order ? (size_t)g->order[g->first + i] : g->first + i) * g->ld * g->size, bytes);
+}
+
+enum { GATHER_ALONE = 64 * 1024 /* bytes that one thread copies in the time that sharing takes */ };
+
+/* Rows first .. first + rows - 1 in the order of `order`, close together: as they lie if they do, or copied to `room` */
+static const void *batch_of(const void *from, size_t ld, size_t columns, size_t size, const int64_t *order, size_t first, size_t rows,
+                            int close, void *room, size_t threads)
+{
+    if (rows == 1 || (!order && (ld == columns || !close)))
+        return (const char *)from + (order ? (size_t)order[first] : first) * ld * size;
+    gathering g = {from, room, order, first, rows, columns, ld, size, rows};
+    if (threads > 1 && rows * columns * size > GATHER_ALONE) g.rows_each = (rows + threads - 1) / threads;
+    if (g.rows_each == rows) gather_task(&g, 0, 0);
+    else pynn_parallel((rows + g.rows_each - 1) / g.rows_each, gather_task, &g, threads);
+    return room;
+}
+
+/* One step on `rows` rows; the cost before it. learning_rate points to an element. gradients: see pynn.h */
+static double step(pynn_network *net, size_t rows, const void *x, size_t ld_x, const void *target, const void *learning_rate,
+                   char *gradients, size_t threads)
+{
+    const int dtype = net->dtype;
+    const stage *s;
+    const void *in = x;
+    size_t ld_in = ld_x;
+    for (size_t i = 0; i < net->count; i++) {
+        s = net->stages + i;
+        run_stage(net, s, rows, in, ld_in, s->y, s->derivative, threads, net->scratch, net->scratch_each);
+        in = s->y;
+        ld_in = s->out;
+    }
+    s = net->stages + net->count - 1;
+    const size_t n = rows * s->out;
+    const double cost = pynn_mean_squared_error(dtype, n, s->y, target);
+    void *dy = net->gradient, *dx = net->gradient_2;
+    if (n) pynn_squared_error_gradient(dtype, threads, n, 2.0 / (double)n, s->y, target, dy);
+    if (s->derivative) pynn_multiply(dtype, threads, n, s->derivative, dy);
+
+    for (size_t i = net->count; i-- > 0; s--) { /* dy is dC/d(input of the activation of stage i) */
+        const stage *const below = i ? s - 1 : NULL;
+        const void *const input = below ? below->y : x;
+        const size_t ld_input = below ? below->out : ld_x;
+        if (!s->dense) {
+            if (below && below->derivative) pynn_multiply(dtype, threads, rows * below->out, below->derivative, dy);
+            continue;
+        }
+        if (below) { /* before the weight changes */
+            pynn_product p = pynn_input_gradient_product(rows, s->in, s->out, parameter(net, s->weight), weight_ld(s), s->order, dy,
+                                                         s->out, dx, s->in);
+            p.factor = below->derivative;
+            pynn_run_product(dtype, &p, threads, net->scratch, net->scratch_each);
+        }
+        const void *const rate = gradients ? NULL : learning_rate;
+        char *const weight = gradients ? gradients + s->weight * net->size : parameter(net, s->weight);
+        const pynn_product p =
+            pynn_weight_gradient_product(rows, s->in, s->out, dy, s->out, input, ld_input, weight, weight_ld(s), s->order, rate);
+        pynn_run_product(dtype, &p, threads, net->scratch, net->scratch_each);
+        if (s->bias != SIZE_MAX) {
+            char *const bias = gradients ? gradients + s->bias * net->size : parameter(net, s->bias);
+            net->kernels->bias_gradient(rows, s->out, dy, s->out, rate, bias);
+        }
+        if (gradients) {
+            pynn_descend(dtype, threads, s->in * s->out, parameter(net, s->weight), weight, learning_rate);
+            if (s->bias != SIZE_MAX)
+                pynn_descend(dtype, threads, s->out, parameter(net, s->bias), gradients + s->bias * net->size, learning_rate);
+        }
+        void *const swap = dy;
+        dy = dx;
+        dx = swap;
+    }
+    return cost;
+}
+
+/* One trainer at a time. The mark of a trainer that was cut off by a fork means nothing to the child. */
+static void begin_training(pynn_network *net)
+{
+    const int mine = pynn_fork_generation() + 1;
+    for (;;) {
+        int holder = atomic_load_explicit(&net->training, memory_order_relaxed);
+        if (holder != mine && atomic_compare_exchange_weak_explicit(&net->training, &holder, mine, memory_order_acquire, memory_order_relaxed))
+            return;
+        pynn_yield();
+    }
+}
+
+static void end_training(pynn_network *net) { atomic_store_explicit(&net->training, 0, memory_order_release); }
+
+int pynn_network_train(pynn_network *net, size_t first, size_t rows, const void *x, size_t ld_x, const void *target, size_t ld_target,
+                       const int64_t *order, size_t batch, double learning_rate, void *gradients, double *costs)
+{
+    const float rate_f32 = (float)learning_rate;
+    const void *const rate = net->dtype == PYNN_F32 ? (const void *)&rate_f32 : (const void *)&learning_rate;
+    const size_t in = pynn_network_in(net), out = pynn_network_out(net);
+    if (!rows) return PYNN_OK;
+    if (!batch || batch > rows) batch = rows;
+    begin_training(net);
+    const size_t limit = pynn_get_num_threads();
+    const int status = reserve(net, batch, limit);
+    if (status == PYNN_OK) {
+        for (size_t done = 0; done < rows; done += batch, first += batch) {
+            const size_t n = rows - done < batch ? rows - done : batch;
+            const void *const batch_x = batch_of(x, ld_x, in, net->size, order, first, n, 0, net->x, limit);
+            const void *const batch_target = batch_of(target, ld_target, out, net->size, order, first, n, 1, net->target, limit);
+            *costs++ = step(net, n, batch_x, batch_x == net->x ? in : ld_x, batch_target, rate, gradients, limit);
+        }
+    }
+    end_training(net);
+    return status;
+}

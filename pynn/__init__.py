@@ -1,0 +1,48 @@
+"""pynn: dense neural networks on a CPU.
+
+>>> import numpy as np, pynn
+>>> net = pynn.Network([pynn.Dense(2, 8), pynn.Sigmoid(), pynn.Dense(8, 1)], optimizer=pynn.SGD(0.1), seed=0)
+>>> net.predict(np.zeros(2)).shape
+(1,)
+"""
+
+from typing import Any
+
+from pynn import costs, kernels, layers, network, optimizers, training
+from pynn.costs import MSE
+from pynn.kernels import get_num_threads, instruction_set, instruction_sets, set_num_threads
+from pynn.layers import *  # noqa: F403 - Dense, Layer, and the activations, whose list is C's
+from pynn.network import Network
+from pynn.optimizers import SGD
+from pynn.training import History, Progress
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MSE",
+    "SGD",
+    "History",
+    "Network",
+    "Progress",
+    "costs",
+    "datasets",
+    "get_num_threads",
+    "instruction_set",
+    "instruction_sets",
+    "kernels",
+    "network",
+    "optimizers",
+    "reference",
+    "set_num_threads",
+    "training",
+    *layers.__all__,
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use what few programs need."""
+    if name in ("reference", "datasets"):
+        import importlib
+
+        return importlib.import_module(f"pynn.{name}")
+    raise AttributeError(f"module 'pynn' has no attribute {name!r}")

@@ -1,0 +1,548 @@
+"""The equations of a dense network, one function each, computed in C.
+
+Every function takes any float32 or float64 array-like, of any strides, alignment or byte order; integers and booleans are
+converted. One sample is 1-D, ``(features,)``; a batch is 2-D, ``(samples, features)``. The result has the dtype of the
+floating-point arguments (float64 if any of them is float64, or if none is floating-point). ``out=`` takes the result instead
+of a new array; it must have exactly that shape and dtype, and may overlap an input. :mod:`pynn.reference` has the same
+functions in plain NumPy.
+
+Errors: complex, object or string data is a ``TypeError``, and so is an ``out`` of another dtype; shapes that do not go together are a
+``ValueError``. NaN and infinity flow through as IEEE-754 says.
+
+This is the only module that touches the extension.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pynn import _core
+
+Array = NDArray[Any]  # float32 or float64
+
+F32 = np.dtype(np.float32)
+F64 = np.dtype(np.float64)
+
+_lib: Any = _core.lib
+_ffi: Any = _core.ffi
+_ndarray = np.ndarray
+_empty = np.empty
+
+
+# ---- the extension's view of arrays ------------------------------------------------------------------------------------
+
+
+def _introduce_arrays() -> None:
+    """Tell the extension what a plain array is, and check that it reads one as NumPy does (csrc/arrays.h)."""
+    _lib.arrays_know(id(np.ndarray), id(F32), id(F64), id(None))
+    array = np.zeros((5, 7), F32)[1:4, ::2]
+    seen = _ffi.new("size_t[8]")
+    _lib.arrays_describe(id(array), seen)
+    sizes = [number for axis in zip(array.shape, array.strides, strict=True) for number in axis]
+    if list(seen) != [array.ctypes.data, array.ndim, array.flags.num, id(F32), *sizes]:
+        raise ImportError(f"pynn: NumPy {np.__version__} lays out its arrays in memory in a way that this build of pynn does not know")
+
+
+_introduce_arrays()
+
+
+def fail(status: int, where: str) -> NoReturn:
+    if status == _lib.PYNN_NO_MEMORY:
+        raise MemoryError(f"{where}: no memory for the kernel's workspace")
+    if status == _lib.PYNN_TOO_LARGE:
+        raise ValueError(f"{where}: the sizes' product does not fit the address space")
+    raise RuntimeError(f"{where}: the kernel refused its arguments with status {status}")
+
+
+def as_floats(value: ArrayLike, where: str, name: str, dtype: np.dtype[Any] | None = None) -> Array:
+    """``value`` as an array of ``dtype`` (or of the float dtype that suits it), itself if it is one already.
+
+    Raises ``TypeError`` for what is not real numbers, naming ``where`` and ``name``.
+
+    >>> as_floats([1, 2], "example", "x")
+    array([1., 2.])
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        raise TypeError(f"{where}: {name} has dtype {array.dtype}, wanted float32 or float64 (integers and booleans are converted)")
+    if dtype is None:
+        dtype = F32 if array.dtype.kind == "f" and array.dtype.itemsize < 8 else F64
+    return array.astype(dtype, copy=False)
+
+
+def _common(where: str, **values: ArrayLike | None) -> list[Array]:
+    """The values as arrays of one dtype; None is left out."""
+    arrays = {name: np.asarray(value) for name, value in values.items() if value is not None}
+    floating = [array.dtype for array in arrays.values() if array.dtype.kind == "f"]
+    dtype = F32 if floating and all(each.itemsize < 8 for each in floating) else F64
+    return [as_floats(array, where, name, dtype) for name, array in arrays.items()]
+
+
+def _rows(array: Array, where: str, name: str) -> Array:
+    """``array`` with its last axis contiguous, 1-D or 2-D."""
+    if array.ndim not in (1, 2):
+        raise ValueError(f"{where}: {name} has shape {array.shape}, wanted (features,) or (samples, features)")
+    return np.require(array, requirements=["C", "A"])
+
+
+def _weight(array: Array, where: str) -> Array:
+    if array.ndim != 2:
+        raise ValueError(f"{where}: weight has shape {array.shape}, wanted (out_features, in_features)")
+    return array if array.flags.aligned and (array.flags.c_contiguous or array.flags.f_contiguous) else np.require(array, requirements=["C", "A"])
+
+
+def _same_shape(where: str, **arrays: Array) -> None:
+    (name, a), (other, b) = arrays.items()
+    if a.shape != b.shape:
+        raise ValueError(f"{where}: {name} has shape {a.shape}, {other} has shape {b.shape}; they must be the same")
+
+
+def deliver(result: Array, out: Array | None, where: str) -> Array:
+    """``result``, in ``out`` if there is one. Written only now that all inputs have been read, so overlap does no harm."""
+    if out is None:
+        return result
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{where}: out is a {type(out).__name__}, wanted a numpy.ndarray")
+    if out.dtype != result.dtype:
+        raise TypeError(f"{where}: out has dtype {out.dtype}, wanted {result.dtype}")
+    if out.shape != result.shape:
+        raise ValueError(f"{where}: out has shape {out.shape}, wanted {result.shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{where}: out is read-only")
+    np.copyto(out, result)
+    return out
+
+
+# ---- a dense layer ---------------------------------------------------------------------------------------------------------
+#
+# Each function first tries its arguments as they are; only what the extension does not take costs checks in Python.
+
+
+def affine(weight: ArrayLike, x: ArrayLike, bias: ArrayLike | None = None, out: Array | None = None) -> Array:
+    """Y = W X + B: one weighted sum of the inputs for each output (Forward Pass).
+
+    ``weight`` (out_features, in_features), ``x`` (in_features,) or (samples, in_features), ``bias`` (out_features,) or None;
+    returns (out_features,) or (samples, out_features).
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.affine(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 1.0]), np.array([0.5, -0.5]))
+    array([3.5, 6.5])
+    """
+    if type(weight) is _ndarray and type(x) is _ndarray and weight.ndim == 2 and 1 <= x.ndim <= 2:
+        y = out
+        if y is None:
+            y = _empty(weight.shape[0] if x.ndim == 1 else (x.shape[0], weight.shape[0]), x.dtype)
+        if not _lib.arrays_affine(id(weight), id(x), id(bias), id(y)):
+            return y
+    where = "affine"
+    weight, x, *rest = _common(where, weight=weight, x=x, bias=bias)
+    weight, x = _weight(weight, where), _rows(x, where, "x")
+    bias = _rows(rest[0], where, "bias") if rest else None
+    if x.shape[-1] != weight.shape[1]:
+        raise ValueError(f"{where}: x has {x.shape[-1]} features, weight takes {weight.shape[1]} (shapes {x.shape} and {weight.shape})")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"{where}: bias has shape {bias.shape}, wanted {weight.shape[:1]}")
+    y = _empty((*x.shape[:-1], weight.shape[0]), x.dtype)
+    if status := _lib.arrays_affine(id(weight), id(x), id(bias), id(y)):
+        fail(status, where)
+    return deliver(y, out, where)
+
+
+def weight_gradient(y_gradient: ArrayLike, x: ArrayLike, out: Array | None = None) -> Array:
+    """∂C/∂W = ∂C/∂Y Xᵀ: an outer product, summed over a batch (Backpropagation 1).
+
+    ``y_gradient`` (out_features,) or (samples, out_features), ``x`` (in_features,) or (samples, in_features);
+    returns (out_features, in_features).
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.weight_gradient(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    array([[3., 4.],
+           [6., 8.]])
+    """
+    if type(y_gradient) is _ndarray and type(x) is _ndarray and 1 <= x.ndim <= 2 and y_gradient.ndim == x.ndim:
+        dw = _empty((y_gradient.shape[-1], x.shape[-1]), x.dtype) if out is None else out
+        if not _lib.arrays_weight_gradient(id(y_gradient), id(x), id(dw)):
+            return dw
+    where = "weight_gradient"
+    y_gradient, x = _common(where, y_gradient=y_gradient, x=x)
+    y_gradient, x = _rows(y_gradient, where, "y_gradient"), _rows(x, where, "x")
+    if y_gradient.shape[:-1] != x.shape[:-1]:
+        raise ValueError(f"{where}: y_gradient has shape {y_gradient.shape} and x {x.shape}; they must have the same samples")
+    dw = _empty((y_gradient.shape[-1], x.shape[-1]), x.dtype)
+    if status := _lib.arrays_weight_gradient(id(y_gradient), id(x), id(dw)):
+        fail(status, where)
+    return deliver(dw, out, where)
+
+
+def bias_gradient(y_gradient: ArrayLike, out: Array | None = None) -> Array:
+    """∂C/∂B = ∂C/∂Y, summed over a batch (Backpropagation 1).
+
+    ``y_gradient`` (out_features,) or (samples, out_features); returns (out_features,).
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.bias_gradient(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([4., 6.])
+    """
+    if type(y_gradient) is _ndarray and 1 <= y_gradient.ndim <= 2:
+        db = _empty(y_gradient.shape[-1], y_gradient.dtype) if out is None else out
+        if not _lib.arrays_bias_gradient(id(y_gradient), id(db)):
+            return db
+    where = "bias_gradient"
+    (y_gradient,) = _common(where, y_gradient=y_gradient)
+    y_gradient = _rows(y_gradient, where, "y_gradient")
+    db = _empty(y_gradient.shape[-1], y_gradient.dtype)
+    if status := _lib.arrays_bias_gradient(id(y_gradient), id(db)):
+        fail(status, where)
+    return deliver(db, out, where)
+
+
+def input_gradient(weight: ArrayLike, y_gradient: ArrayLike, out: Array | None = None) -> Array:
+    """∂C/∂X = Wᵀ ∂C/∂Y: what the layer before needs (Backpropagation 1).
+
+    ``weight`` (out_features, in_features), ``y_gradient`` (out_features,) or (samples, out_features); returns
+    (in_features,) or (samples, in_features).
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.input_gradient(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 1.0]))
+    array([4., 6.])
+    """
+    if type(weight) is _ndarray and type(y_gradient) is _ndarray and weight.ndim == 2 and 1 <= y_gradient.ndim <= 2:
+        dx = out
+        if dx is None:
+            dx = _empty(weight.shape[1] if y_gradient.ndim == 1 else (y_gradient.shape[0], weight.shape[1]), weight.dtype)
+        if not _lib.arrays_input_gradient(id(weight), id(y_gradient), id(dx)):
+            return dx
+    where = "input_gradient"
+    weight, y_gradient = _common(where, weight=weight, y_gradient=y_gradient)
+    weight, y_gradient = _weight(weight, where), _rows(y_gradient, where, "y_gradient")
+    if y_gradient.shape[-1] != weight.shape[0]:
+        raise ValueError(f"{where}: y_gradient has {y_gradient.shape[-1]} features, weight gives {weight.shape[0]} (shapes {y_gradient.shape} and {weight.shape})")
+    dx = _empty((*y_gradient.shape[:-1], weight.shape[1]), weight.dtype)
+    if status := _lib.arrays_input_gradient(id(weight), id(y_gradient), id(dx)):
+        fail(status, where)
+    return deliver(dx, out, where)
+
+
+# ---- activations -----------------------------------------------------------------------------------------------------------
+
+
+class ActivationInfo(NamedTuple):
+    """One row of the list of activations (csrc/kernels/activation_list.h)."""
+
+    index: int
+    name: str
+    class_name: str
+    formula: str
+    derivative: str
+
+
+def _text(pointer: Any) -> str:
+    text: str = _ffi.string(pointer).decode()
+    return text
+
+
+ACTIVATIONS: dict[str, ActivationInfo] = {
+    row.name: row
+    for row in (
+        ActivationInfo(
+            i,
+            _text(_lib.pynn_activation_name(i)),
+            _text(_lib.pynn_activation_class(i)),
+            _text(_lib.pynn_activation_formula(i)),
+            _text(_lib.pynn_activation_derivative(i)),
+        )
+        for i in range(_lib.pynn_activation_count())
+    )
+}
+_INDEX = {name: row.index for name, row in ACTIVATIONS.items()}
+
+
+def _activation_index(name: str, where: str) -> int:
+    try:
+        return _INDEX[name]
+    except (KeyError, TypeError):
+        raise ValueError(f"{where}: unknown activation {name!r}, wanted one of {', '.join(map(repr, _INDEX))}") from None
+
+
+def activation(name: str, x: ArrayLike, out: Array | None = None) -> Array:
+    """Y = f(X), elementwise (Activation Layers).
+
+    ``name`` is one of ``pynn.kernels.ACTIVATIONS``, an unknown one a ``ValueError``; ``x`` has any shape, which the result has too. ``out``
+    may be ``x``.
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.activation("relu", np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+    index = _INDEX.get(name, -1) if type(name) is str else -1
+    if type(x) is _ndarray:
+        y = _empty(x.shape, x.dtype) if out is None else out
+        if index >= 0 and not _lib.arrays_activation(index, id(x), id(y)):
+            return y
+    where = "activation"
+    index = _activation_index(name, where)
+    (x,) = _common(where, x=x)
+    y = _empty(x.shape, x.dtype)
+    run, y_run = np.require(x, requirements=["C", "A"]).reshape(-1), y.reshape(-1)
+    if status := _lib.arrays_activation(index, id(run), id(y_run)):
+        fail(status, where)
+    return deliver(y, out, where)
+
+
+def activation_gradient(name: str, x: ArrayLike, y_gradient: ArrayLike, out: Array | None = None) -> Array:
+    """∂C/∂X = ∂C/∂Y ⊙ f′(X), elementwise (Backpropagation 2).
+
+    ``x`` and ``y_gradient`` have the same shape, any, which the result has too. ``out`` may be either of them.
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.activation_gradient("relu", np.array([-1.0, 2.0]), np.array([5.0, 5.0]))
+    array([0., 5.])
+    """
+    index = _INDEX.get(name, -1) if type(name) is str else -1
+    if type(x) is _ndarray:
+        dx = _empty(x.shape, x.dtype) if out is None else out
+        if index >= 0 and not _lib.arrays_activation_gradient(index, id(x), id(y_gradient), id(dx)):
+            return dx
+    where = "activation_gradient"
+    index = _activation_index(name, where)
+    x, y_gradient = _common(where, x=x, y_gradient=y_gradient)
+    _same_shape(where, x=x, y_gradient=y_gradient)
+    dx = _empty(x.shape, x.dtype)
+    runs = [np.require(array, requirements=["C", "A"]).reshape(-1) for array in (x, y_gradient)]
+    dx_run = dx.reshape(-1)
+    if status := _lib.arrays_activation_gradient(index, id(runs[0]), id(runs[1]), id(dx_run)):
+        fail(status, where)
+    return deliver(dx, out, where)
+
+
+# ---- cost and update ---------------------------------------------------------------------------------------------------------
+
+
+def mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> float:
+    """C = 1/n Σ (ŷ - y)² over all n elements (Cost Function); differences and sum in double precision, 0.0 where n is 0.
+
+    ``prediction`` and ``target`` have the same shape, any.
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.mean_squared_error(np.array([1.0, 2.0]), np.array([0.0, 0.0]))
+    2.5
+    """
+    cost = _ffi.new("double *")
+    if type(prediction) is _ndarray and not _lib.arrays_mean_squared_error(id(prediction), id(target), cost):
+        return cost[0]  # type: ignore[no-any-return]  # a float, says cffi
+    where = "mean_squared_error"
+    prediction, target = _common(where, prediction=prediction, target=target)
+    _same_shape(where, prediction=prediction, target=target)
+    runs = [np.require(array, requirements=["C", "A"]).reshape(-1) for array in (prediction, target)]
+    if status := _lib.arrays_mean_squared_error(id(runs[0]), id(runs[1]), cost):
+        fail(status, where)
+    return float(cost[0])
+
+
+def mean_squared_error_gradient(prediction: ArrayLike, target: ArrayLike, out: Array | None = None) -> Array:
+    """∂C/∂Y = (2/n) (Y - Ŷ), where n counts all elements (from the definition in Cost Function).
+
+    ``prediction`` and ``target`` have the same shape, any, which the result has too. ``out`` may be either of them.
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.mean_squared_error_gradient(np.array([1.0, 2.0]), np.array([0.0, 0.0]))
+    array([1., 2.])
+    """
+    if type(prediction) is _ndarray:
+        gradient = _empty(prediction.shape, prediction.dtype) if out is None else out
+        if not _lib.arrays_mean_squared_error_gradient(id(prediction), id(target), id(gradient)):
+            return gradient
+    where = "mean_squared_error_gradient"
+    prediction, target = _common(where, prediction=prediction, target=target)
+    _same_shape(where, prediction=prediction, target=target)
+    gradient = _empty(prediction.shape, prediction.dtype)
+    runs = [np.require(array, requirements=["C", "A"]).reshape(-1) for array in (prediction, target)]
+    gradient_run = gradient.reshape(-1)
+    if status := _lib.arrays_mean_squared_error_gradient(id(runs[0]), id(runs[1]), id(gradient_run)):
+        fail(status, where)
+    return deliver(gradient, out, where)
+
+
+def gradient_descent(parameters: Array, gradients: ArrayLike, learning_rate: float) -> None:
+    """θ := θ - α ∂C/∂θ, in place, one fused multiply-add for each parameter (Gradient Descent).
+
+    ``parameters`` is a float32 or float64 array of any shape and strides, ``gradients`` has its shape, ``learning_rate`` is rounded to its
+    dtype. Raises ``TypeError`` if ``parameters`` is no such array, ``ValueError`` if it is read-only.
+
+    >>> import numpy as np, pynn
+    >>> theta = np.array([1.0, 2.0])
+    >>> pynn.kernels.gradient_descent(theta, np.array([1.0, 1.0]), 0.5)
+    >>> theta
+    array([0.5, 1.5])
+    """
+    if type(parameters) is _ndarray and not _lib.arrays_gradient_descent(id(parameters), id(gradients), learning_rate):
+        return
+    where = "gradient_descent"
+    if not isinstance(parameters, np.ndarray) or parameters.dtype not in (F32, F64):
+        kind = parameters.dtype if isinstance(parameters, np.ndarray) else type(parameters).__name__
+        raise TypeError(f"{where}: parameters are {kind}, wanted an array of float32 or float64, which is changed in place")
+    if not parameters.flags.writeable:
+        raise ValueError(f"{where}: parameters are read-only")
+    dtype = F32 if parameters.dtype == F32 else F64
+    gradients = as_floats(gradients, where, "gradients", dtype)
+    _same_shape(where, parameters=parameters, gradients=gradients)
+    updated = np.array(parameters, dtype, order="C", copy=True)
+    run, gradient_run = updated.reshape(-1), np.require(gradients, requirements=["C", "A"]).reshape(-1)
+    if status := _lib.arrays_gradient_descent(id(run), id(gradient_run), learning_rate):
+        fail(status, where)
+    np.copyto(parameters, updated)
+
+
+# ---- a network in one call -----------------------------------------------------------------------------------------------------
+
+
+class Plan:
+    """A network as the engine runs it: layers over one arena of parameters (csrc/network.c).
+
+    ``layers`` are tuples (activation or None for a dense layer, in_features, out_features, whether the weight lies in C order, where its
+    weight begins in ``parameters``, where its bias begins or None).
+    """
+
+    def __init__(self, layers: Sequence[tuple[str | None, int, int, bool, int, int | None]], parameters: Array) -> None:
+        rows = _ffi.new("pynn_layer[]", len(layers))
+        for row, (name, inputs, outputs, c_order, weight, bias) in zip(rows, layers, strict=True):
+            row.kind = _lib.PYNN_DENSE if name is None else _INDEX[name]
+            row.order = _lib.PYNN_OUT_MAJOR if c_order else _lib.PYNN_IN_MAJOR
+            setattr(row, "in", inputs)
+            row.out = outputs
+            row.weight = weight
+            row.bias = bias if bias is not None else 2 ** (8 * _ffi.sizeof("size_t")) - 1
+        network = _ffi.new("pynn_network **")
+        code = _lib.PYNN_F32 if parameters.dtype == F32 else _lib.PYNN_F64
+        if status := _lib.pynn_network_new(code, len(layers), rows, _ffi.from_buffer(parameters), network):
+            fail(status, "Network")
+        self.parameters = parameters  # the engine points into it
+        self.handle = _ffi.gc(network[0], _lib.pynn_network_free)
+
+    def train(
+        self,
+        x: Array,
+        target: Array,
+        order: NDArray[np.int64] | None,
+        first: int,
+        rows: int,
+        batch_size: int,
+        learning_rate: float,
+        gradients: Array | None,
+        costs: NDArray[np.float64],
+    ) -> None:
+        """One step for each batch among rows ``first`` to ``first + rows`` of an epoch; the arrays have been checked by Network."""
+        status = _lib.arrays_train(self.handle, id(x), id(target), id(order), first, rows, batch_size, learning_rate, id(gradients), id(costs))
+        if status:
+            fail(status, "Network")
+
+
+plan_predict = _lib.arrays_predict  # (plan.handle, id(x), id(out)) -> 0, or not taken as it is
+
+
+def weight_in_c_order(in_features: int, out_features: int) -> bool:
+    """Whether a Dense layer of this shape does best to keep its weight in C order, (out, in), rather than transposed."""
+    order: int = _lib.pynn_weight_order(in_features, out_features)
+    return order == _lib.PYNN_OUT_MAJOR
+
+
+# ---- what runs the kernels -----------------------------------------------------------------------------------------------------
+
+
+def instruction_sets() -> list[str]:
+    """What this processor and operating system can run, best first; ``"portable"`` is always last.
+
+    >>> import pynn
+    >>> pynn.instruction_sets()[-1]
+    'portable'
+    """
+    return [_text(_lib.pynn_instruction_set_name(i)) for i in range(_lib.pynn_instruction_set_count())]
+
+
+def instruction_set() -> str:
+    """The instruction set in use: the best one, or what ``PYNN_INSTRUCTION_SET`` named at import.
+
+    >>> import pynn
+    >>> pynn.instruction_set() in pynn.instruction_sets()
+    True
+    """
+    return _text(_lib.pynn_instruction_set())
+
+
+def compiler() -> str:
+    """The compiler that built the extension, for reports.
+
+    >>> import pynn
+    >>> isinstance(pynn.kernels.compiler(), str)
+    True
+    """
+    return _text(_lib.pynn_compiler())
+
+
+def get_num_threads() -> int:
+    """How many threads one call may use at most, the caller's own included.
+
+    >>> import pynn
+    >>> pynn.get_num_threads() >= 1
+    True
+    """
+    number: int = _lib.pynn_get_num_threads()
+    return number
+
+
+def set_num_threads(n: int) -> None:
+    """Let one call use up to ``n`` threads (at most 255); no number of threads changes a bit of any result.
+
+    Raises ``TypeError`` unless ``n`` is an integer, ``ValueError`` if it is below 1.
+
+    >>> import pynn
+    >>> before = pynn.get_num_threads()
+    >>> pynn.set_num_threads(1)
+    >>> pynn.get_num_threads()
+    1
+    >>> pynn.set_num_threads(before)
+    """
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
+        raise TypeError(f"set_num_threads: n is {n!r}, wanted an integer")
+    if n < 1:
+        raise ValueError(f"set_num_threads: n is {n}, wanted at least 1")
+    _lib.pynn_set_num_threads(min(int(n), 255))
+
+
+def _processors() -> int:
+    """The processors this process may use: its affinity, and the share that its control group grants (Linux)."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+        if quota != "max":
+            count = min(count, max(1, -(-int(quota) // int(period))))
+    except (OSError, ValueError):
+        pass
+    return count
+
+
+def _configure() -> None:
+    """Read the environment. A wrong value is an ImportError: better no library than another one than was asked for."""
+    forced = os.environ.get("PYNN_INSTRUCTION_SET")
+    if forced:
+        status = _lib.pynn_use_instruction_set(forced.encode())
+        if status == _lib.PYNN_UNSUPPORTED:
+            raise ImportError(f"PYNN_INSTRUCTION_SET={forced}: this processor cannot run it; it can run {', '.join(instruction_sets())}")
+        if status:
+            raise ImportError(f"PYNN_INSTRUCTION_SET={forced}: unknown, wanted one of portable, avx2, avx512, neon")
+    threads = os.environ.get("PYNN_NUM_THREADS")
+    if threads:
+        if not threads.isascii() or not threads.isdigit() or int(threads) < 1:
+            raise ImportError(f"PYNN_NUM_THREADS={threads}: wanted a whole number from 1 up")
+        set_num_threads(int(threads))
+    else:
+        set_num_threads(_processors())
+
+
+_configure()

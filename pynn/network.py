@@ -1,0 +1,359 @@
+"""A network: layers in a row, a cost and an optimizer."""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from pynn import kernels, training
+from pynn.costs import MSE
+from pynn.kernels import Array
+from pynn.layers import Activation, Dense, Layer, bind_layers, check_features, network_dtype, random_generator
+from pynn.optimizers import SGD
+from pynn.training import History, Progress
+
+_empty = np.empty
+_ndarray = np.ndarray
+_plan_predict = kernels.plan_predict
+
+
+def _counted(value: int, where: str, name: str, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{where}: {name} is {value!r}, wanted an integer") from None
+    if isinstance(value, bool) or number < least:
+        raise (TypeError if isinstance(value, bool) else ValueError)(f"{where}: {name} is {value!r}, wanted an integer from {least} up")
+    return number
+
+
+class Network:
+    """Layers in a row, trained by gradient descent on a cost.
+
+    ``layers`` is a sequence of layers, each taking as many features as the one before gives (else a ``ValueError`` that names both); a layer belongs to one
+    network. ``cost`` and ``optimizer`` default to mean squared error and plain gradient descent. All arrays have ``dtype``, float32 or float64; what
+    goes in is converted. ``seed`` fixes the initial weights and the shuffling, on every machine; None draws new ones.
+
+    Networks pickle, copy and deepcopy. ``predict`` and ``evaluate`` may be called from many threads at once.
+
+    >>> import numpy as np, pynn
+    >>> net = pynn.Network([pynn.Dense(2, 8), pynn.Tanh(), pynn.Dense(8, 1)], optimizer=pynn.SGD(0.5), dtype="float64", seed=0)
+    >>> x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> history = net.fit(x, [0, 1, 1, 0], epochs=1000, batch_size=4)
+    >>> net.predict(x).round().ravel().tolist() == [0.0, 1.0, 1.0, 0.0]
+    True
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Any],
+        cost: Any = None,
+        optimizer: Any = None,
+        dtype: DTypeLike = "float32",
+        seed: int | None = None,
+    ) -> None:
+        self.layers: list[Any] = list(layers)
+        self.cost = MSE() if cost is None else cost
+        self.optimizer = SGD() if optimizer is None else optimizer
+        self.seed = seed
+        self._dtype = network_dtype(dtype, "Network")
+        self._check_parts()
+        self._random = random_generator(seed)
+        self._bind()
+
+    def _check_parts(self) -> None:
+        if not self.layers:
+            raise ValueError("Network: no layers")
+        width: int | None = None
+        before = ""
+        seen: set[int] = set()
+        for i, layer in enumerate(self.layers):
+            name = f"layer {i}, {layer!r}"
+            if isinstance(layer, type) or not (callable(getattr(layer, "forward", None)) and callable(getattr(layer, "backward", None))):
+                raise TypeError(f"Network: {name}, is not a layer: it wants forward(x) and backward(y_gradient)")
+            if id(layer) in seen:
+                raise ValueError(f"Network: {name}, comes twice; copy.deepcopy makes another one of it")
+            if getattr(layer, "_bound", False):
+                raise ValueError(f"Network: {name}, belongs to another network; copy.deepcopy makes another one of it")
+            seen.add(id(layer))
+            takes, gives = getattr(layer, "in_features", None), getattr(layer, "out_features", None)
+            if takes is not None and width is not None and takes != width:
+                raise ValueError(f"Network: {name}, takes {takes} features, but {before} gives {width}")
+            if gives is not None:
+                width, before = gives, name
+            elif not isinstance(layer, Layer):
+                width = None  # a stranger may give any number
+        if not callable(self.cost) or not callable(getattr(self.cost, "gradient", None)):
+            raise TypeError(f"Network: cost is {self.cost!r}, wanted an object to call with (prediction, target) that has gradient(prediction, target)")
+        if isinstance(self.optimizer, type) or not callable(getattr(self.optimizer, "step", None)):
+            raise TypeError(f"Network: optimizer is {self.optimizer!r}, wanted an object with step(parameters, gradients)")
+
+    def _bind(self) -> None:
+        """Lay out the arenas, and make the plan that C runs if all layers are pynn's own."""
+        own = [layer for layer in self.layers if isinstance(layer, Layer)]
+        self._parameters, self._gradients, offsets = bind_layers(own, self._dtype, self._random)
+        self._plan: kernels.Plan | None = None
+        self._in: int | None = next((width for layer in self.layers if (width := getattr(layer, "in_features", None)) is not None), None)
+        dense = [layer for layer in self.layers if type(layer) is Dense]
+        if len(own) == len(self.layers) and dense and all(type(layer) is Dense or _is_built_in(layer) for layer in own):
+            width = dense[0].in_features
+            rows: list[tuple[str | None, int, int, bool, int, int | None]] = []
+            for i, layer in enumerate(own):
+                if isinstance(layer, Dense):
+                    order = kernels.weight_in_c_order(layer.in_features, layer.out_features)
+                    rows.append((None, width, layer.out_features, order, offsets[i, "weight"], offsets.get((i, "bias"))))
+                    width = layer.out_features
+                else:
+                    rows.append((layer.name, width, width, True, 0, None))
+            self._plan = kernels.Plan(rows, self._parameters)
+            self._in, self._out = dense[0].in_features, width
+            self._handle = self._plan.handle
+
+    # ---- what it is ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of all arrays.
+
+        >>> import pynn
+        >>> pynn.Network([pynn.Dense(2, 1)]).dtype
+        dtype('float32')
+        """
+        return self._dtype
+
+    @property
+    def parameters(self) -> Array:
+        """All parameters, 1-D, layer by layer: the layers' arrays are views into it, and it may be written to.
+
+        >>> import pynn
+        >>> pynn.Network([pynn.Dense(2, 8), pynn.Sigmoid(), pynn.Dense(8, 1)]).parameters.shape
+        (33,)
+        """
+        return self._parameters[:]
+
+    @property
+    def gradients(self) -> Array:
+        """All gradients, as ``parameters`` are laid out. ``backward`` fills them; ``train_step`` and ``fit`` update without them.
+
+        >>> import pynn
+        >>> pynn.Network([pynn.Dense(2, 1)]).gradients.shape
+        (3,)
+        """
+        return self._gradients[:]
+
+    def __repr__(self) -> str:
+        layers = ", ".join(map(repr, self.layers))
+        seed = "" if self.seed is None else f", seed={self.seed!r}"
+        return f"Network([{layers}], cost={self.cost!r}, optimizer={self.optimizer!r}, dtype={self._dtype.name!r}{seed})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {key: value for key, value in self.__dict__.items() if key not in ("_plan", "_handle", "_parameters", "_gradients")}
+        state["gradients"] = self._gradients.copy()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        gradients = state.pop("gradients")
+        self.__dict__.update(state)
+        random, self._random = self._random, random_generator(0)  # all values are there; binding draws nothing
+        self._bind()
+        self._random = random
+        self._gradients[:] = gradients
+
+    # ---- using it ------------------------------------------------------------------------------------------------------------
+
+    def predict(self, x: ArrayLike, out: Array | None = None) -> Array:
+        """Y for ``x`` (in_features,) or (samples, in_features); keeps nothing.
+
+        ``out``, an array of the result's shape and the network's dtype, takes the result instead of a new array. Row i of a batch has the
+        bits that it has alone. Raises ``ValueError`` for a shape that does not fit, ``TypeError`` for what is not real numbers.
+
+        >>> import numpy as np, pynn
+        >>> net = pynn.Network([pynn.Dense(2, 8), pynn.Sigmoid(), pynn.Dense(8, 1)], seed=0)
+        >>> net.predict(np.zeros((5, 2))).shape
+        (5, 1)
+        """
+        if self._plan is not None and type(x) is _ndarray and x.ndim:
+            y = out
+            if y is None:
+                y = _empty(self._out if x.ndim == 1 else (x.shape[0], self._out), self._dtype)
+            if not _plan_predict(self._handle, id(x), id(y)):
+                return y
+        x = self._converted(x, "x")
+        if self._plan is None:
+            for layer in self.layers:
+                x = _apply(layer, x)
+            return kernels.deliver(kernels.as_floats(x, "predict", "the last layer's output", self._dtype), out, "predict")
+        x = np.require(x, requirements=["C", "A"])
+        y = _empty((*x.shape[:-1], self._out), self._dtype)
+        if status := _plan_predict(self._handle, id(x), id(y)):
+            kernels.fail(status, "predict")
+        return kernels.deliver(y, out, "predict")
+
+    def evaluate(self, x: ArrayLike, y: ArrayLike) -> float:
+        """The cost of the predictions for ``x`` against ``y`` (out_features,) or (samples, out_features).
+
+        >>> import numpy as np, pynn
+        >>> net = pynn.Network([pynn.Dense(2, 1, initializer="zeros")])
+        >>> net.evaluate(np.ones((4, 2)), np.ones((4, 1)))
+        1.0
+        """
+        x, y = self._pair(x, y)
+        return float(self.cost(self.predict(x), y))
+
+    def forward(self, x: ArrayLike) -> Array:
+        """Y for ``x`` as in ``predict``, layer by layer, each keeping what its ``backward`` needs.
+
+        >>> import numpy as np, pynn
+        >>> net = pynn.Network([pynn.Dense(2, 1)])
+        >>> net.forward(np.zeros((5, 2))).shape
+        (5, 1)
+        """
+        y = self._converted(x, "x")
+        for layer in self.layers:
+            y = layer.forward(y)
+        return y
+
+    def backward(self, y_gradient: ArrayLike) -> Array:
+        """∂C/∂X from ∂C/∂Y for the last ``forward``; fills ``gradients``.
+
+        Raises ``RuntimeError`` before any ``forward``, ``ValueError`` for a shape that is not its result's.
+
+        >>> import numpy as np, pynn
+        >>> net = pynn.Network([pynn.Dense(2, 1)])
+        >>> y = net.forward(np.ones((5, 2)))
+        >>> net.backward(np.ones((5, 1))).shape
+        (5, 2)
+        >>> net.gradients
+        array([5., 5., 5.], dtype=float32)
+        """
+        gradient = kernels.as_floats(y_gradient, "Network", "y_gradient", self._dtype)
+        for layer in reversed(self.layers):
+            gradient = layer.backward(gradient)
+        return gradient
+
+    def train_step(self, x: ArrayLike, y: ArrayLike) -> float:
+        """One step of the optimizer on a batch ``x`` (samples, in_features), ``y`` (samples, out_features), or on one sample; returns the cost before it.
+
+        Raises ``ValueError`` for shapes that do not fit, ``TypeError`` for what is not real numbers, before anything has changed.
+
+        >>> import numpy as np, pynn
+        >>> net = pynn.Network([pynn.Dense(2, 1, initializer="zeros")], optimizer=pynn.SGD(0.1))
+        >>> net.train_step(np.ones((4, 2)), np.ones((4, 1)))
+        1.0
+        """
+        x, y = self._pair(x, y)
+        rows = 1 if x.ndim == 1 else len(x)
+        if not rows:
+            return 0.0
+        costs = _empty(1)
+        self._train(x, y, None, 0, rows, rows, costs)
+        return float(costs[0])
+
+    def fit(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        epochs: int | None = None,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        tol: float | None = None,
+        patience: int = 10,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> History:
+        """Train on ``x`` (samples, in_features), ``y`` (samples, out_features), or (samples,) if there is one output, in mini-batches.
+
+        Each of ``epochs`` passes takes the rows in a new order (or as they are, if not ``shuffle``), ``batch_size`` at a time; the last batch may be smaller.
+        With ``tol``, training ends once the cost has not fallen by more than ``tol`` below its best for ``patience`` epochs in a row. ``epochs`` defaults to 1, or,
+        with ``tol``, to as many as that takes. ``progress`` is called with a ``Progress`` some twenty times a second. Ctrl-C leaves the parameters at a
+        completed step. Returns a ``History``.
+
+        Raises ``ValueError`` or ``TypeError`` for arguments that make no sense, before anything has changed.
+
+        >>> import numpy as np, pynn
+        >>> net = pynn.Network([pynn.Dense(1, 1)], optimizer=pynn.SGD(0.1), dtype="float64", seed=0)
+        >>> x = np.linspace(-1, 1, 32)[:, None]
+        >>> history = net.fit(x, 3 * x + 1, tol=1e-12)
+        >>> history.converged, net.layers[0].weight.round(3), net.layers[0].bias.round(3)
+        (True, array([[3.]]), array([1.]))
+        """
+        batch_size = _counted(batch_size, "fit", "batch_size", 1)
+        if epochs is not None:
+            epochs = _counted(epochs, "fit", "epochs", 0)
+        elif tol is None:
+            epochs = 1
+        if tol is not None and not 0 <= float(tol) < float("inf"):
+            raise ValueError(f"fit: tol is {tol!r}, wanted a finite number from 0 up, or None")
+        patience = _counted(patience, "fit", "patience", 1)
+        if progress is not None and not callable(progress):
+            raise TypeError(f"fit: progress is {progress!r}, wanted a function or None")
+        x, y = self._pair(x, y)
+        if x.ndim != 2:
+            raise ValueError(f"fit: x has shape {x.shape}, wanted (samples, features)")
+
+        def step(order: NDArray[np.int64] | None, first: int, rows: int, batch: int, costs: NDArray[np.float64]) -> None:
+            self._train(x, y, order, first, rows, batch, costs)
+
+        return training.fit(step, self._random, len(x), epochs, batch_size, bool(shuffle), tol, patience, progress)
+
+    # ---- within ----------------------------------------------------------------------------------------------------------------
+
+    def _converted(self, x: ArrayLike, name: str) -> Array:
+        first = f"Network, {self.layers[0]!r}"
+        array = kernels.as_floats(x, first, name, self._dtype)
+        if self._in is None:
+            if array.ndim not in (1, 2):
+                raise ValueError(f"{first}: {name} has shape {array.shape}, wanted (features,) or (samples, features)")
+        else:
+            check_features(array, first, name, self._in)
+        return array
+
+    def _pair(self, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+        """x and its target in the network's dtype, with rows side by side in memory, and as many of one as of the other."""
+        x = self._converted(x, "x")
+        y = kernels.as_floats(y, "Network", "y", self._dtype)
+        out = self._out if self._plan is not None else None
+        if y.ndim == x.ndim - 1 and out in (1, None):
+            y = y[..., None]  # one number for each sample
+        wanted = (*x.shape[:-1], y.shape[-1] if out is None and y.ndim else out)
+        if y.shape != wanted:
+            if y.ndim == x.ndim == 2 and len(x) != len(y):
+                raise ValueError(f"Network: x has {len(x)} rows and y {len(y)} (shapes {x.shape} and {y.shape})")
+            raise ValueError(f"Network, {self.layers[-1]!r}: y has shape {y.shape}, wanted {wanted} for x of shape {x.shape}")
+        return np.require(x, requirements=["C", "A"]), np.require(y, requirements=["C", "A"])
+
+    def _train(self, x: Array, y: Array, order: NDArray[np.int64] | None, first: int, rows: int, batch_size: int, costs: NDArray[np.float64]) -> None:
+        """Steps on the batches of rows first .. first + rows - 1 of an epoch, in C if all of the network is pynn's own."""
+        if self._plan is not None and type(self.cost) is MSE and type(self.optimizer) is SGD:
+            self._plan.train(x, y, order, first, rows, batch_size, self.optimizer.learning_rate, None, costs)
+            return
+        for begin in range(first, first + rows, batch_size):
+            end = min(begin + batch_size, first + rows)
+            if x.ndim == 1:
+                some_x, some_y = x, y
+            else:
+                chosen: Any = slice(begin, end) if order is None else order[begin:end]
+                some_x, some_y = x[chosen], y[chosen]
+            prediction = self.forward(some_x)
+            costs[begin // batch_size] = self.cost(prediction, some_y)
+            self.backward(self.cost.gradient(prediction, some_y))
+            self.optimizer.step(self._parameters, self._gradients)
+
+
+def _apply(layer: Any, x: Array) -> Array:
+    """``layer.forward(x)``, leaving in the layer what its last ``forward`` kept."""
+    if type(layer) is Dense:
+        return kernels.affine(layer.weight, x, layer.bias)
+    if _is_built_in(layer):
+        return kernels.activation(layer.name, x)
+    y: Array = copy.copy(layer).forward(x)
+    return y
+
+
+def _is_built_in(layer: Any) -> bool:
+    """Whether C knows this activation: exactly one of the classes made from its list."""
+    return isinstance(layer, Activation) and type(layer).__bases__ == (Activation,) and layer.name in kernels.ACTIVATIONS and type(layer).__module__ == Activation.__module__
