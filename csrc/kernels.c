@@ -10,7 +10,6 @@
 
 enum {
     SCRATCH_ON_STACK = 16 * 1024,
-    CHAINS_FROM = 32,              /* sums of so many terms have four chains (kernels/products.h) */
     SHARE_FROM = 1 << 17,          /* multiply-adds of a product worth waking a worker for: some 2 microseconds of one core */
     SHARE_ELEMENTS_FROM = 1 << 14, /* and elements of an activation or update */
     OUT_MAJOR_MOST_OUT = 15,

@@ -18,13 +18,18 @@ typedef struct {
     int dense;      /* or an activation on its own */
     int activation; /* after the product, or PYNN_NO_ACTIVATION */
     int order;
-    size_t in, out, weight, bias;
+    size_t in, out, weight, bias; /* weight, bias: where they begin in the arena */
+    size_t ld;                    /* of the weight */
+    char *w;
+    const char *b; /* or NULL */
     void *y, *derivative; /* (capacity, out) in the workspace; derivative NULL without an activation */
 } stage;
 
 struct pynn_network {
     int dtype;
-    size_t size, count, widest; /* of an element in bytes; of stages; of all layers' inputs and outputs */
+    size_t size, count, widest;                /* of an element in bytes; of stages; of all layers' inputs and outputs */
+    size_t line_work, line_wide, line_scratch; /* of the largest layer in multiply-adds; bytes for an output, and for scratch, of one sample */
+    double scale;                              /* of the error of one sample: 2/out */
     char *parameters;
     /* the workspace of training, for batches of up to `capacity` rows on up to `threads` threads, by these kernels */
     size_t capacity, threads, scratch_each;
@@ -35,6 +40,31 @@ struct pynn_network {
     atomic_int training;
     stage stages[];
 };
+
+/* ---- memory ---------------------------------------------------------------------------------------------------------- */
+
+enum { ROOM = 128 }; /* two vectors of 64 bytes: what a roomy array (kernels/lines.h) may be written beyond its end */
+
+/* Counts what a workspace needs: give() moves a cursor, and says so if the sum does not fit. */
+typedef struct {
+    char *base; /* NULL while counting */
+    size_t used;
+    int overflow;
+} cursor;
+
+static void *give(cursor *c, size_t rows, size_t columns, size_t size)
+{
+    size_t n, bytes;
+    if (pynn_multiply_sizes(rows, columns, &n) || pynn_multiply_sizes(n, size, &bytes) || bytes > SIZE_MAX / 2 - c->used) {
+        c->overflow = 1;
+        return NULL;
+    }
+    void *const p = c->base ? c->base + c->used : NULL;
+    c->used += (bytes + ROOM - 1) / ROOM * ROOM;
+    return p;
+}
+
+static void *aligned(void *memory) { return (char *)memory + (ROOM - (uintptr_t)memory % ROOM); }
 
 /* ---- making ---------------------------------------------------------------------------------------------------------- */
 
@@ -62,10 +92,32 @@ int pynn_network_new(int dtype, size_t count, const pynn_layer *layers, void *pa
             if (!is_identity(layer->kind)) last->activation = layer->kind;
         } else {
             net->stages[net->count++] = (stage){dense, dense ? PYNN_NO_ACTIVATION : layer->kind, layer->order, layer->in, layer->out,
-                                                layer->weight, layer->bias, NULL, NULL};
+                                                layer->weight, layer->bias, 0, NULL, NULL, NULL, NULL};
+            if (dense) {
+                stage *const s = net->stages + net->count - 1;
+                s->ld = s->order == PYNN_IN_MAJOR ? s->out : s->in;
+                s->w = net->parameters + s->weight * net->size;
+                s->b = s->bias == SIZE_MAX ? NULL : net->parameters + s->bias * net->size;
+            }
         }
         if (layer->out > net->widest) net->widest = layer->out;
     }
+    net->scale = 2.0 / (double)pynn_network_out(net);
+    cursor wide = {NULL, 0, 0}, scratch = {NULL, 0, 0};
+    give(&wide, net->widest, 1, net->size);
+    give(&scratch, net->widest, 4, net->size);
+    for (const stage *s = net->stages; s < net->stages + net->count; s++)
+        if (s->dense) {
+            size_t work;
+            if (pynn_multiply_sizes(s->in, s->out, &work)) wide.overflow = 1;
+            else if (work > net->line_work) net->line_work = work;
+        }
+    if (wide.overflow || scratch.overflow || scratch.used > SIZE_MAX / 1024) { /* there may be 255 threads */
+        free(net);
+        return PYNN_TOO_LARGE;
+    }
+    net->line_wide = wide.used;
+    net->line_scratch = scratch.used;
     *network = net;
     return PYNN_OK;
 }
@@ -79,37 +131,6 @@ void pynn_network_free(pynn_network *net)
 int pynn_network_dtype(const pynn_network *net) { return net->dtype; }
 size_t pynn_network_in(const pynn_network *net) { return net->stages[0].in; }
 size_t pynn_network_out(const pynn_network *net) { return net->stages[net->count - 1].out; }
-
-static char *parameter(const pynn_network *net, size_t offset) { return net->parameters + offset * net->size; }
-
-static const void *bias_of(const pynn_network *net, const stage *s) { return s->bias == SIZE_MAX ? NULL : parameter(net, s->bias); }
-
-static size_t weight_ld(const stage *s) { return s->order == PYNN_IN_MAJOR ? s->out : s->in; }
-
-/* ---- memory ---------------------------------------------------------------------------------------------------------- */
-
-enum { LINE = 64 };
-
-/* Counts what a workspace needs: give() moves a cursor, and says so if the sum does not fit. */
-typedef struct {
-    char *base; /* NULL while counting */
-    size_t used;
-    int overflow;
-} cursor;
-
-static void *give(cursor *c, size_t rows, size_t columns, size_t size)
-{
-    size_t n, bytes;
-    if (pynn_multiply_sizes(rows, columns, &n) || pynn_multiply_sizes(n, size, &bytes) || bytes > SIZE_MAX / 2 - c->used) {
-        c->overflow = 1;
-        return NULL;
-    }
-    void *const p = c->base ? c->base + c->used : NULL;
-    c->used += (bytes + LINE - 1) / LINE * LINE;
-    return p;
-}
-
-static void *aligned(void *memory) { return (char *)memory + (LINE - (uintptr_t)memory % LINE); }
 
 static int most_scratch(const pynn_network *net, size_t rows, size_t *each, int training)
 {
@@ -154,7 +175,7 @@ static int reserve(pynn_network *net, size_t rows, size_t threads)
     lay_out(net, &counted, rows, threads, each);
     if (counted.overflow) return PYNN_TOO_LARGE;
     free(net->memory);
-    net->memory = malloc(counted.used + LINE);
+    net->memory = malloc(counted.used + ROOM);
     if (!net->memory) return PYNN_NO_MEMORY;
     cursor placed = {aligned(net->memory), 0, 0};
     lay_out(net, &placed, rows, threads, each);
@@ -172,8 +193,8 @@ static void run_stage(const pynn_network *net, const stage *s, size_t rows, cons
                       size_t threads, void *scratch, size_t scratch_each)
 {
     if (s->dense) {
-        pynn_product p = pynn_affine_product(rows, s->in, s->out, parameter(net, s->weight), weight_ld(s), s->order, x, ld_x,
-                                             bias_of(net, s), y, s->out);
+        pynn_product p = pynn_affine_product(rows, s->in, s->out, s->w, s->ld, s->order, x, ld_x,
+                                             s->b, y, s->out);
         p.activation = s->activation;
         p.derivative = derivative;
         pynn_run_product(net->dtype, &p, threads, scratch, scratch_each);
@@ -189,13 +210,145 @@ static void run_stage(const pynn_network *net, const stage *s, size_t rows, cons
     }
 }
 
+/* ---- one sample ------------------------------------------------------------------------------------------------------
+ *
+ * Without the machinery for batches, whose calls would take longer than the work in a small net. Outputs are roomy (kernels/lines.h): each lies
+ * at a multiple of 128 bytes with nothing else in its last 128. Large layers are shared out: forward, and where no dC/dX is wanted
+ * going back, by outputs, so that a thread finds its part of the weight in its own cache; else by inputs, whose sums are dC/dX.
+ */
+
+enum {
+    SHARE_LINE_FROM = 1 << 16, /* multiply-adds */
+    PREDICT_ON_STACK = 24 * 1024,
+};
+
+typedef struct {
+    const pynn_kernels *kernels;
+    const stage *s;
+    size_t size, each, scratch_each;
+    const char *x, *dy, *factor;
+    char *y, *derivative, *dx, *scratch;
+    const void *learning_rate;
+} line_job;
+
+static size_t part(size_t all, size_t from, size_t each) { return all - from < each ? all - from : each; }
+
+static const char *past(const char *p, size_t bytes) { return p ? p + bytes : NULL; }
+
+static void forward_task(void *context, size_t task, size_t slot)
+{
+    const line_job *const job = context;
+    const stage *const s = job->s;
+    const size_t j = task * job->each, bytes = j * job->size;
+    job->kernels->line_forward(s->in, part(s->out, j, job->each), s->w + bytes, s->ld, s->order, job->x, past(s->b, bytes), s->activation,
+                               job->y + bytes, (char *)(uintptr_t)past(job->derivative, bytes), job->scratch + slot * job->scratch_each);
+}
+
+static void backward_task(void *context, size_t task, size_t slot)
+{
+    const line_job *const job = context;
+    const stage *const s = job->s;
+    const size_t from = task * job->each, bytes = from * job->size;
+    char *const scratch = job->scratch + slot * job->scratch_each;
+    if (job->dx)
+        job->kernels->line_backward(part(s->in, from, job->each), s->out, s->w + bytes * s->ld, s->ld, s->order, job->x + bytes, job->dy,
+                                    job->dx + bytes, past(job->factor, bytes), job->learning_rate, scratch);
+    else
+        job->kernels->line_backward(s->in, part(s->out, from, job->each), s->w + bytes, s->ld, s->order, job->x, job->dy + bytes, NULL,
+                                    NULL, job->learning_rate, scratch);
+}
+
+/* Elements per task, in whole rooms, where it pays to share `n` of them out */
+static size_t line_share(const stage *s, size_t n, size_t threads, size_t size)
+{
+    const size_t room = ROOM / size;
+    if (threads < 2 || s->order != PYNN_IN_MAJOR || n < 2 * room || (double)s->in * (double)s->out < SHARE_LINE_FROM) return n;
+    return ((n + threads - 1) / threads + room - 1) / room * room;
+}
+
+static void run_line(const pynn_network *net, const stage *s, const void *x, void *y, void *derivative, size_t threads, void *scratch,
+                     size_t scratch_each)
+{
+    const pynn_kernels *const kernels = pynn_table(net->dtype);
+    if (!s->dense) {
+        if (derivative) kernels->activate_both(s->activation, s->in, x, y, derivative);
+        else kernels->activate(s->activation, s->in, x, y);
+        return;
+    }
+    const size_t each = line_share(s, s->out, threads, net->size);
+    if (each == s->out) {
+        kernels->line_forward(s->in, s->out, s->w, s->ld, s->order, x, s->b, s->activation, y, derivative, scratch);
+        return;
+    }
+    line_job job = {kernels, s, net->size, each, scratch_each, x, NULL, NULL, y, derivative, NULL, scratch, NULL};
+    pynn_parallel((s->out + each - 1) / each, forward_task, &job, threads);
+}
+
+/* One step on one sample; the cost before it */
+static double step_line(pynn_network *net, const void *x, const void *target, const void *learning_rate, size_t threads)
+{
+    const pynn_kernels *const kernels = net->kernels;
+    const stage *s = net->stages, *const last = s + net->count - 1;
+    const void *in = x;
+    for (;; s++) {
+        run_line(net, s, in, s->y, s->derivative, threads, net->scratch, net->scratch_each);
+        in = s->y;
+        if (s == last) break;
+    }
+    char *dy = net->gradient, *dx = net->gradient_2;
+    const double cost = s->out ? kernels->squared_error(s->out, s->y, target) / (double)s->out : 0;
+    kernels->line_error(s->out, net->scale, s->y, target, s->derivative, dy);
+    for (;; s--) {
+        const stage *const below = s == net->stages ? NULL : s - 1;
+        if (!s->dense) {
+            if (!below) break;
+            if (below->derivative) kernels->multiply(s->in, below->derivative, dy);
+            continue;
+        }
+        const void *const input = below ? below->y : x, *const factor = below ? below->derivative : NULL;
+        char *const wanted = below ? dx : NULL;
+        const size_t shared = below ? s->in : s->out, each = line_share(s, shared, threads, net->size);
+        if (each == shared)
+            kernels->line_backward(s->in, s->out, s->w, s->ld, s->order, input, dy, wanted, factor, learning_rate, net->scratch);
+        else {
+            line_job job = {kernels, s, net->size, each, net->scratch_each, input, dy, factor, NULL, NULL, wanted, net->scratch, learning_rate};
+            pynn_parallel((shared + each - 1) / each, backward_task, &job, threads);
+        }
+        if (s->b) kernels->bias_gradient(1, s->out, dy, s->out, learning_rate, net->parameters + s->bias * net->size);
+        if (!below) break;
+        char *const swap = dy;
+        dy = dx;
+        dx = swap;
+    }
+    return cost;
+}
+
+static int predict_line(const pynn_network *net, const void *x, void *y)
+{
+    ALIGNED(128) char on_stack[PREDICT_ON_STACK];
+    const size_t limit = pynn_get_num_threads(), threads = net->line_work >= SHARE_LINE_FROM ? limit : 1;
+    const size_t bytes = 2 * net->line_wide + threads * net->line_scratch; /* checked when the network was made */
+    void *const memory = bytes > sizeof on_stack ? malloc(bytes + ROOM) : NULL;
+    if (bytes > sizeof on_stack && !memory) return PYNN_NO_MEMORY;
+    char *const workspace = memory ? aligned(memory) : on_stack;
+    const stage *s = net->stages;
+    const void *in = x;
+    for (size_t i = 0; i < net->count; i++, s++) {
+        void *const to = workspace + i % 2 * net->line_wide;
+        run_line(net, s, in, to, NULL, threads, workspace + 2 * net->line_wide, net->line_scratch);
+        in = to;
+    }
+    memcpy(y, in, pynn_network_out(net) * net->size);
+    free(memory);
+    return PYNN_OK;
+}
+
 /* ---- prediction ------------------------------------------------------------------------------------------------------ */
 
 enum {
     ROWS_AT_ONCE_LEAST = 64,            /* fewer would pack weights too often */
     ROWS_AT_ONCE_BYTES = 256 * 1024,    /* of activations that stay in a level 2 cache */
-    PREDICT_ON_STACK = 16 * 1024,
-    SHARE_PREDICTION_FROM = 1 << 18,    /* multiply-adds, or so: an activation counts as ACTIVATION_WORK of them */
+    SHARE_PREDICTION_FROM = 1 << 17,    /* multiply-adds, or so: an activation counts as ACTIVATION_WORK of them */
     ACTIVATION_WORK = 16,
 };
 
@@ -209,7 +362,7 @@ typedef struct {
 static void predict_rows(const prediction *job, size_t from, size_t rows, size_t threads, char *workspace)
 {
     const pynn_network *const net = job->net;
-    const size_t out = net->stages[net->count - 1].out, wide = (rows * net->widest * net->size + LINE - 1) / LINE * LINE;
+    const size_t out = net->stages[net->count - 1].out, wide = (rows * net->widest * net->size + ROOM - 1) / ROOM * ROOM;
     char *const hidden[2] = {workspace, workspace + wide}, *const scratch = workspace + 2 * wide;
     const void *x = job->x + from * job->ld_x * net->size;
     size_t ld_x = job->ld_x;
@@ -241,7 +394,8 @@ static double work_per_row(const pynn_network *net)
 
 int pynn_network_predict(const pynn_network *net, size_t rows, const void *x, size_t ld_x, void *y)
 {
-    ALIGNED(64) char on_stack[PREDICT_ON_STACK];
+    if (rows == 1) return predict_line(net, x, y);
+    ALIGNED(128) char on_stack[PREDICT_ON_STACK];
     const size_t limit = pynn_get_num_threads();
     const double work = limit > 1 ? work_per_row(net) * (double)rows : 0;
     const size_t threads = work >= SHARE_PREDICTION_FROM ? limit : 1;
@@ -268,7 +422,7 @@ int pynn_network_predict(const pynn_network *net, size_t rows, const void *x, si
     if (space.overflow) return PYNN_TOO_LARGE;
     void *memory = NULL;
     if (space.used > sizeof on_stack) {
-        memory = malloc(space.used + LINE);
+        memory = malloc(space.used + ROOM);
         if (!memory) return PYNN_NO_MEMORY;
         job.workspace = aligned(memory);
     }
@@ -344,24 +498,24 @@ static double step(pynn_network *net, size_t rows, const void *x, size_t ld_x, c
             continue;
         }
         if (below) { /* before the weight changes */
-            pynn_product p = pynn_input_gradient_product(rows, s->in, s->out, parameter(net, s->weight), weight_ld(s), s->order, dy,
+            pynn_product p = pynn_input_gradient_product(rows, s->in, s->out, s->w, s->ld, s->order, dy,
                                                          s->out, dx, s->in);
             p.factor = below->derivative;
             pynn_run_product(dtype, &p, threads, net->scratch, net->scratch_each);
         }
         const void *const rate = gradients ? NULL : learning_rate;
-        char *const weight = gradients ? gradients + s->weight * net->size : parameter(net, s->weight);
+        char *const weight = gradients ? gradients + s->weight * net->size : s->w;
         const pynn_product p =
-            pynn_weight_gradient_product(rows, s->in, s->out, dy, s->out, input, ld_input, weight, weight_ld(s), s->order, rate);
+            pynn_weight_gradient_product(rows, s->in, s->out, dy, s->out, input, ld_input, weight, s->ld, s->order, rate);
         pynn_run_product(dtype, &p, threads, net->scratch, net->scratch_each);
         if (s->bias != SIZE_MAX) {
-            char *const bias = gradients ? gradients + s->bias * net->size : parameter(net, s->bias);
+            char *const bias = gradients ? gradients + s->bias * net->size : net->parameters + s->bias * net->size;
             net->kernels->bias_gradient(rows, s->out, dy, s->out, rate, bias);
         }
         if (gradients) {
-            pynn_descend(dtype, threads, s->in * s->out, parameter(net, s->weight), weight, learning_rate);
+            pynn_descend(dtype, threads, s->in * s->out, s->w, weight, learning_rate);
             if (s->bias != SIZE_MAX)
-                pynn_descend(dtype, threads, s->out, parameter(net, s->bias), gradients + s->bias * net->size, learning_rate);
+                pynn_descend(dtype, threads, s->out, net->parameters + s->bias * net->size, gradients + s->bias * net->size, learning_rate);
         }
         void *const swap = dy;
         dy = dx;
@@ -400,7 +554,8 @@ int pynn_network_train(pynn_network *net, size_t first, size_t rows, const void 
             const size_t n = rows - done < batch ? rows - done : batch;
             const void *const batch_x = batch_of(x, ld_x, in, net->size, order, first, n, 0, net->x, limit);
             const void *const batch_target = batch_of(target, ld_target, out, net->size, order, first, n, 1, net->target, limit);
-            *costs++ = step(net, n, batch_x, batch_x == net->x ? in : ld_x, batch_target, rate, gradients, limit);
+            if (n == 1 && !gradients) *costs++ = step_line(net, batch_x, batch_target, rate, limit);
+            else *costs++ = step(net, n, batch_x, batch_x == net->x ? in : ld_x, batch_target, rate, gradients, limit);
         }
     }
     end_training(net);

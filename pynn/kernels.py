@@ -424,25 +424,10 @@ class Plan:
         self.parameters = parameters  # the engine points into it
         self.handle = _ffi.gc(network[0], _lib.pynn_network_free)
 
-    def train(
-        self,
-        x: Array,
-        target: Array,
-        order: NDArray[np.int64] | None,
-        first: int,
-        rows: int,
-        batch_size: int,
-        learning_rate: float,
-        gradients: Array | None,
-        costs: NDArray[np.float64],
-    ) -> None:
-        """One step for each batch among rows ``first`` to ``first + rows`` of an epoch; the arrays have been checked by Network."""
-        status = _lib.arrays_train(self.handle, id(x), id(target), id(order), first, rows, batch_size, learning_rate, id(gradients), id(costs))
-        if status:
-            fail(status, "Network")
 
-
-plan_predict = _lib.arrays_predict  # (plan.handle, id(x), id(out)) -> 0, or not taken as it is
+# On plan.handle and arrays by id(), as csrc/arrays.h declares them; each answers 0, or that it does not take them as they are.
+plan_predict = _lib.arrays_predict
+plan_train = _lib.arrays_train
 
 
 def weight_in_c_order(in_features: int, out_features: int) -> bool:

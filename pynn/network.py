@@ -20,6 +20,7 @@ from pynn.training import History, Progress
 _empty = np.empty
 _ndarray = np.ndarray
 _plan_predict = kernels.plan_predict
+_plan_train = kernels.plan_train
 
 
 def _counted(value: int, where: str, name: str, least: int) -> int:
@@ -42,7 +43,7 @@ class Network:
     Networks pickle, copy and deepcopy. ``predict`` and ``evaluate`` may be called from many threads at once.
 
     >>> import numpy as np, pynn
-    >>> net = pynn.Network([pynn.Dense(2, 8), pynn.Tanh(), pynn.Dense(8, 1)], optimizer=pynn.SGD(0.5), dtype="float64", seed=0)
+    >>> net = pynn.Network([pynn.Dense(2, 8), pynn.Tanh(), pynn.Dense(8, 1)], optimizer=pynn.SGD(0.2), dtype="float64", seed=0)
     >>> x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     >>> history = net.fit(x, [0, 1, 1, 0], epochs=1000, batch_size=4)
     >>> net.predict(x).round().ravel().tolist() == [0.0, 1.0, 1.0, 0.0]
@@ -246,13 +247,18 @@ class Network:
         >>> net.train_step(np.ones((4, 2)), np.ones((4, 1)))
         1.0
         """
+        costs = _empty(1)
+        if type(x) is _ndarray and x.ndim and self._trains_in_c():
+            rows = 1 if x.ndim == 1 else x.shape[0]
+            rate = self.optimizer.learning_rate
+            if rows and not _plan_train(self._handle, id(x), id(y), id(None), 0, rows, rows, rate, id(None), id(costs)):
+                return costs.item()
         x, y = self._pair(x, y)
         rows = 1 if x.ndim == 1 else len(x)
         if not rows:
             return 0.0
-        costs = _empty(1)
         self._train(x, y, None, 0, rows, rows, costs)
-        return float(costs[0])
+        return costs.item()
 
     def fit(
         self,
@@ -326,10 +332,15 @@ class Network:
             raise ValueError(f"Network, {self.layers[-1]!r}: y has shape {y.shape}, wanted {wanted} for x of shape {x.shape}")
         return np.require(x, requirements=["C", "A"]), np.require(y, requirements=["C", "A"])
 
+    def _trains_in_c(self) -> bool:
+        return self._plan is not None and type(self.cost) is MSE and type(self.optimizer) is SGD
+
     def _train(self, x: Array, y: Array, order: NDArray[np.int64] | None, first: int, rows: int, batch_size: int, costs: NDArray[np.float64]) -> None:
         """Steps on the batches of rows first .. first + rows - 1 of an epoch, in C if all of the network is pynn's own."""
-        if self._plan is not None and type(self.cost) is MSE and type(self.optimizer) is SGD:
-            self._plan.train(x, y, order, first, rows, batch_size, self.optimizer.learning_rate, None, costs)
+        if self._trains_in_c():
+            rate = self.optimizer.learning_rate
+            if status := _plan_train(self._handle, id(x), id(y), id(order), first, rows, batch_size, rate, id(None), id(costs)):
+                kernels.fail(status, "Network")
             return
         for begin in range(first, first + rows, batch_size):
             end = min(begin + batch_size, first + rows)

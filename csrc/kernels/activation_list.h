@@ -4,7 +4,7 @@
 #define PYNN_ACTIVATION_LIST_H
 
 #define ACTIVATIONS(X)                                                                                                 \
-    X(relu, "ReLU", "maximum(x, 0)", "where(x > 0, 1, 0 * x)")                                                         \
+    X(relu, "ReLU", "maximum(x, 0)", "where(x > 0, 1, 0)")                                                         \
     X(sigmoid, "Sigmoid", "1 / (1 + exp(-x))", "exp(-abs(x)) / (1 + exp(-abs(x))) ** 2")                               \
     X(arctan, "Arctan", "arctan(x)", "1 / (1 + x * x)")                                                                \
     X(tanh, "Tanh", "tanh(x)", "4 * exp(-2 * abs(x)) / (1 + exp(-2 * abs(x))) ** 2")                                   \

@@ -4,6 +4,7 @@
 #include "math.h"
 
 #include "activations.h"
+#include "lines.h"
 #include "products.h"
 
 #include "costs.h"
@@ -12,5 +13,5 @@
 /* in the order of table.h */
 static const pynn_kernels table = {
     product,       product_scratch,        bias_gradient, activate,         activation_gradient, activate_both,
-    squared_error, squared_error_gradient, multiply,      gradient_descent,
+    squared_error, squared_error_gradient, multiply,      gradient_descent, line_forward,        line_backward, line_error,
 };

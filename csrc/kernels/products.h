@@ -12,13 +12,6 @@
  * change a bit. Four chains, not one, so that one output alone is not bound by the latency of FMA, and so that a matrix stored
  * along `depth` can be read as it lies, four numbers of a row at a time.
  */
-#define dot_sum F(dot_sum)
-#define product_dot F(product_dot)
-#define product_line F(product_line)
-#define product_vector F(product_vector)
-#define line_tile F(line_tile)
-#define line_stream F(line_stream)
-#define finish F(finish)
 #define tile F(tile)
 #define tile_rows F(tile_rows)
 #define tile_columns F(tile_columns)
@@ -28,193 +21,8 @@
 #define bias_gradient F(bias_gradient)
 #define bias_columns F(bias_columns)
 #define PANEL F(PANEL)
-#define LINE_STREAM F(LINE_STREAM)
 
-enum {
-    PANEL = TILE_VECTORS * LANES,
-    /* Above this many elements a matrix times a vector is read row after row, whole, for the sake of prefetchers and TLB. */
-    LINE_STREAM = 512 * 1024 / sizeof(T),
-};
-
-/* What becomes of a finished sum: C = sum, or, given a learning rate, C = C - learning_rate sum. */
-INLINE void finish(T *c, V sum, size_t n, const T *learning_rate)
-{
-    if (n >= LANES) {
-        if (learning_rate) sum = v_fma(v_set1(-*learning_rate), sum, v_load(c));
-        v_store(c, sum);
-    } else {
-        if (learning_rate) sum = v_fma(v_set1(-*learning_rate), sum, v_load_n(c, n));
-        v_store_n(c, sum, n);
-    }
-}
-
-/* ---- a matrix stored along depth, times a vector: four chains in four neighbouring lanes ------------------------ */
-
-enum { F(DOT_ROWS) = LANES >= 4 ? LANES / 4 : 1, F(DOT_PARTS) = LANES >= 4 ? 1 : 4 / LANES };
-#define DOT_ROWS F(DOT_ROWS)
-#define DOT_PARTS F(DOT_PARTS)
-
-/* c[j] = start[j] + sum_k a[k] b[j * ld + k] for units * DOT_ROWS rows j of B, four chains */
-INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, size_t ld, const T *start, size_t start_step,
-                    T *sums)
-{
-    T lanes[8 * DOT_ROWS * 4];
-    V chain[8][DOT_PARTS];
-    const size_t rows = units * DOT_ROWS, whole = depth - depth % 4;
-    for (size_t j = 0; j < rows; j++) {
-        lanes[4 * j] = start ? start[j * start_step] : 0;
-        lanes[4 * j + 1] = lanes[4 * j + 2] = lanes[4 * j + 3] = 0;
-    }
-    UNROLL for (size_t u = 0; u < units; u++)
-        UNROLL for (size_t p = 0; p < DOT_PARTS; p++) chain[u][p] = v_load(lanes + u * DOT_ROWS * 4 + p * LANES);
-    for (size_t k = 0; k < whole; k += 4)
-        UNROLL for (size_t p = 0; p < DOT_PARTS; p++) {
-            const V ak = v_repeat_4(a + k + p * LANES);
-            UNROLL for (size_t u = 0; u < units; u++)
-                chain[u][p] = v_fma(ak, v_load_4s(b + u * DOT_ROWS * ld + k + p * LANES, ld), chain[u][p]);
-        }
-    UNROLL for (size_t u = 0; u < units; u++)
-        UNROLL for (size_t p = 0; p < DOT_PARTS; p++) v_store(lanes + u * DOT_ROWS * 4 + p * LANES, chain[u][p]);
-    for (size_t j = 0; j < rows; j++) {
-        T *const four = lanes + 4 * j;
-        for (size_t k = whole; k < depth; k++) four[k - whole] = s_fma(a[k], b[j * ld + k], four[k - whole]);
-        sums[j] = (four[0] + four[1]) + (four[2] + four[3]);
-    }
-}
-
-/* C (columns) = start + A (depth) B, B[k, j] at b[j * ld + k], four chains; sums go to c, c_step apart */
-static void product_dot(size_t columns, size_t depth, const T *a, const T *b, size_t ld, const T *start, size_t start_step,
-                        T *c, size_t c_step)
-{
-    T sums[8 * DOT_ROWS];
-    for (size_t j = 0; j < columns;) {
-        const T *const from = start ? start + j * start_step : NULL;
-        size_t n = columns - j;
-        if (n >= 8 * DOT_ROWS) {
-            n = 8 * DOT_ROWS;
-            dot_sum(8, depth, a, b + j * ld, ld, from, start_step, sums);
-        } else if (n >= DOT_ROWS) {
-            n = DOT_ROWS;
-            dot_sum(1, depth, a, b + j * ld, ld, from, start_step, sums);
-        } else {
-            n = 1; /* the same row in every group of four lanes */
-            dot_sum(1, depth, a, b + j * ld, 0, from, 0, sums);
-        }
-        for (size_t i = 0; i < n; i++) c[(j + i) * c_step] = sums[i];
-        j += n;
-    }
-}
-
-/* ---- a vector times a matrix stored along its columns ------------------------------------------------------------ */
-
-/* `vectors` vectors of columns, the last with n_last of them */
-INLINE void line_tile(const size_t vectors, const size_t chains, size_t n_last, size_t depth, const T *a, size_t a_step,
-                      const T *b, size_t b_step, const T *start, size_t start_step, const T *learning_rate, T *c)
-{
-    V sum[4][8];
-    const size_t last = vectors - 1;
-    const int whole = n_last == LANES;
-    UNROLL for (size_t v = 0; v < vectors; v++) {
-        if (!start) sum[0][v] = v_zero();
-        else if (!start_step) sum[0][v] = v_set1(*start);
-        else if (v < last || whole) sum[0][v] = v_load(start + v * LANES);
-        else sum[0][v] = v_load_n(start + v * LANES, n_last);
-        UNROLL for (size_t i = 1; i < chains; i++) sum[i][v] = v_zero();
-    }
-    size_t k = 0;
-    for (; k + chains <= depth; k += chains)
-        UNROLL for (size_t i = 0; i < chains; i++) {
-            const V ak = v_set1(a[(k + i) * a_step]);
-            const T *const bk = b + (k + i) * b_step;
-            UNROLL for (size_t v = 0; v < last; v++) sum[i][v] = v_fma(ak, v_load(bk + v * LANES), sum[i][v]);
-            sum[i][last] = v_fma(ak, whole ? v_load(bk + last * LANES) : v_load_n(bk + last * LANES, n_last), sum[i][last]);
-        }
-    UNROLL for (size_t i = 0; i < chains; i++)
-        if (k + i < depth) {
-            const V ak = v_set1(a[(k + i) * a_step]);
-            const T *const bk = b + (k + i) * b_step;
-            UNROLL for (size_t v = 0; v < last; v++) sum[i][v] = v_fma(ak, v_load(bk + v * LANES), sum[i][v]);
-            sum[i][last] = v_fma(ak, whole ? v_load(bk + last * LANES) : v_load_n(bk + last * LANES, n_last), sum[i][last]);
-        }
-    UNROLL for (size_t v = 0; v < vectors; v++) {
-        if (chains == 4) sum[0][v] = v_add(v_add(sum[0][v], sum[1][v]), v_add(sum[2][v], sum[3][v]));
-        finish(c + v * LANES, sum[0][v], v < last ? LANES : n_last, learning_rate);
-    }
-}
-
-/* The same sums with four chains kept in memory (scratch: 4 * columns), so that each row of B is read from end to end. */
-static void line_stream(size_t columns, size_t depth, const T *RESTRICT a, size_t a_step, const T *RESTRICT b, size_t b_step,
-                        const T *start, size_t start_step, const T *learning_rate, T *c, T *RESTRICT sums)
-{
-    for (size_t j = 0; j < columns; j++) sums[j] = start ? start[j * start_step] : 0;
-    memset(sums + columns, 0, 3 * columns * sizeof *sums);
-    size_t k = 0;
-    for (; k + 16 <= depth; k += 16)
-        for (size_t i = 0; i < 4; i++) {
-            const T *const row = b + (k + i) * b_step, *const ak = a + (k + i) * a_step;
-            const V a0 = v_set1(ak[0]), a1 = v_set1(ak[4 * a_step]), a2 = v_set1(ak[8 * a_step]), a3 = v_set1(ak[12 * a_step]);
-            T *const sum = sums + i * columns;
-            size_t j = 0;
-            for (; j + LANES <= columns; j += LANES) {
-                V s = v_fma(a0, v_load(row + j), v_load(sum + j));
-                s = v_fma(a1, v_load(row + 4 * b_step + j), s);
-                s = v_fma(a2, v_load(row + 8 * b_step + j), s);
-                v_store(sum + j, v_fma(a3, v_load(row + 12 * b_step + j), s));
-            }
-            for (; j < columns; j++)
-                for (size_t r = 0; r < 4; r++) sum[j] = s_fma(ak[4 * r * a_step], row[4 * r * b_step + j], sum[j]);
-        }
-    for (; k < depth; k++) {
-        const T *const row = b + k * b_step;
-        T *const sum = sums + k % 4 * columns;
-        for (size_t j = 0; j < columns; j++) sum[j] = s_fma(a[k * a_step], row[j], sum[j]);
-    }
-    for (size_t j = 0; j < columns; j += LANES) {
-        const size_t n = columns - j < LANES ? columns - j : LANES;
-        V chain[4];
-        UNROLL for (size_t i = 0; i < 4; i++)
-            chain[i] = n == LANES ? v_load(sums + i * columns + j) : v_load_n(sums + i * columns + j, n);
-        finish(c + j, v_add(v_add(chain[0], chain[1]), v_add(chain[2], chain[3])), n, learning_rate);
-    }
-}
-
-/* C (columns) = start + A (depth) B, B[k, j] at b[k * b_step + j] */
-static void product_line(size_t columns, size_t depth, const T *a, size_t a_step, const T *b, size_t b_step, const T *start,
-                         size_t start_step, int chains, const T *learning_rate, T *c, T *scratch)
-{
-    if (chains == 4 && columns * depth > LINE_STREAM && columns >= 8 * LANES) {
-        line_stream(columns, depth, a, a_step, b, b_step, start, start_step, learning_rate, c, scratch);
-        return;
-    }
-    for (size_t j = 0; j < columns;) {
-        const size_t n = columns - j, vectors = (n + LANES - 1) / LANES, n_last = n % LANES ? n % LANES : LANES;
-        const T *const from = start ? start + j * start_step : NULL;
-#define LINE(VECTORS, CHAINS, LAST) \
-    line_tile(VECTORS, CHAINS, LAST, depth, a, a_step, b + j, b_step, from, start_step, learning_rate, c + j)
-        if (chains == 4) {
-            if (vectors > 3) LINE(3, 4, LANES);
-            else if (vectors == 3) LINE(3, 4, n_last);
-            else if (vectors == 2) LINE(2, 4, n_last);
-            else LINE(1, 4, n_last);
-            j += 3 * LANES;
-        } else {
-            if (vectors > 8) {
-                LINE(8, 1, LANES);
-                j += 8 * LANES;
-            } else if (vectors > 4) {
-                LINE(4, 1, LANES);
-                j += 4 * LANES;
-            } else {
-                if (vectors == 4) LINE(4, 1, n_last);
-                else if (vectors == 3) LINE(3, 1, n_last);
-                else if (vectors == 2) LINE(2, 1, n_last);
-                else LINE(1, 1, n_last);
-                j += n;
-            }
-        }
-#undef LINE
-    }
-}
+enum { PANEL = TILE_VECTORS * LANES };
 
 /* ---- matrix times matrix -------------------------------------------------------------------------------------------- */
 
@@ -226,7 +34,8 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, size_
     V sum[TILE_ROWS][TILE_VECTORS];
     const T *row[TILE_ROWS];
     UNROLL for (size_t i = 0; i < mr; i++) row[i] = a_along_rows ? a + i : a + i * a_stride;
-    for (size_t chain = 0; chain < chains; chain++) {
+    size_t chain = 0;
+    do {
         UNROLL for (size_t v = 0; v < nv; v++) {
             V from = v_zero();
             if (start && chain == 0) from = v < nv - 1 || n_last == LANES ? v_load(start + v * LANES) : v_load_n(start + v * LANES, n_last);
@@ -255,7 +64,7 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, size_
                     sum[i][v] = v_add(v_load(first + at), v_add(v_load(second + at), sum[i][v]));
                 }
         }
-    }
+    } while (++chain < chains);
     UNROLL for (size_t i = 0; i < mr; i++)
         UNROLL for (size_t v = 0; v < nv; v++) finish(c + i * ld_c + v * LANES, sum[i][v], v < nv - 1 ? LANES : n_last, learning_rate);
 }
@@ -356,12 +165,16 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
             return;
         }
     }
+    if (depth == 1 && b_column == 1 && !start) {
+        outer(rows, columns, a, a_row, b, learning_rate, c, ld_c);
+        return;
+    }
     if (rows == 1 && b_column == 1) {
-        product_line(columns, depth, a, a_step, b, b_step, start, 1, chains, learning_rate, c, scratch);
+        product_line(columns, depth, a, a_step, b, b_step, start, 1, chains, learning_rate, c, 0, scratch);
         return;
     }
     if (columns == 1 && a_row == 1 && ld_c == 1) { /* the same with the operands' roles exchanged */
-        product_line(rows, depth, b, b_step, a, a_step, start, 0, chains, learning_rate, c, scratch);
+        product_line(rows, depth, b, b_step, a, a_step, start, 0, chains, learning_rate, c, 0, scratch);
         return;
     }
     const int a_along_rows = a_step != 1;

@@ -1,0 +1,303 @@
+/* lines.h: one row at a time: a matrix times a vector, and the outer product of two vectors; and a whole layer's work for one
+ * sample made of them. The order of operations is that of products.h; only what is read when, and what is kept in registers, differs.
+ */
+#define dot_sum F(dot_sum)
+#define product_dot F(product_dot)
+#define product_line F(product_line)
+#define line_tile F(line_tile)
+#define line_stream F(line_stream)
+#define finish F(finish)
+#define LINE_STREAM F(LINE_STREAM)
+#define outer F(outer)
+#define sum_across F(sum_across)
+#define update_line F(update_line)
+#define line_forward F(line_forward)
+#define line_backward F(line_backward)
+#define line_error F(line_error)
+
+/* Above this many elements a matrix times a vector is read row after row, whole, for the sake of prefetchers and TLB. */
+enum { LINE_STREAM = 512 * 1024 / sizeof(T) };
+
+/* What becomes of a finished sum: C = sum, or, given a learning rate, C = C - learning_rate sum. */
+INLINE void finish(T *c, V sum, size_t n, const T *learning_rate)
+{
+    if (n >= LANES) {
+        if (learning_rate) sum = v_fma(v_set1(-*learning_rate), sum, v_load(c));
+        v_store(c, sum);
+    } else {
+        if (learning_rate) sum = v_fma(v_set1(-*learning_rate), sum, v_load_n(c, n));
+        v_store_n(c, sum, n);
+    }
+}
+
+/* ---- a matrix stored along depth, times a vector: four chains in four neighbouring lanes ------------------------ */
+
+enum { F(DOT_ROWS) = LANES >= 4 ? LANES / 4 : 1, F(DOT_PARTS) = LANES >= 4 ? 1 : 4 / LANES };
+#define DOT_ROWS F(DOT_ROWS)
+#define DOT_PARTS F(DOT_PARTS)
+
+/* c[j] = start[j] + sum_k a[k] b[j * ld + k] for units * DOT_ROWS rows j of B, four chains */
+INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, size_t ld, const T *start, size_t start_step,
+                    T *sums)
+{
+    T lanes[8 * DOT_ROWS * 4];
+    V chain[8][DOT_PARTS];
+    const size_t rows = units * DOT_ROWS, whole = depth - depth % 4;
+    for (size_t j = 0; j < rows; j++) {
+        lanes[4 * j] = start ? start[j * start_step] : 0;
+        lanes[4 * j + 1] = lanes[4 * j + 2] = lanes[4 * j + 3] = 0;
+    }
+    UNROLL for (size_t u = 0; u < units; u++)
+        UNROLL for (size_t p = 0; p < DOT_PARTS; p++) chain[u][p] = v_load(lanes + u * DOT_ROWS * 4 + p * LANES);
+    for (size_t k = 0; k < whole; k += 4)
+        UNROLL for (size_t p = 0; p < DOT_PARTS; p++) {
+            const V ak = v_repeat_4(a + k + p * LANES);
+            UNROLL for (size_t u = 0; u < units; u++)
+                chain[u][p] = v_fma(ak, v_load_4s(b + u * DOT_ROWS * ld + k + p * LANES, ld), chain[u][p]);
+        }
+    UNROLL for (size_t u = 0; u < units; u++)
+        UNROLL for (size_t p = 0; p < DOT_PARTS; p++) v_store(lanes + u * DOT_ROWS * 4 + p * LANES, chain[u][p]);
+    for (size_t j = 0; j < rows; j++) {
+        T *const four = lanes + 4 * j;
+        for (size_t k = whole; k < depth; k++) four[k - whole] = s_fma(a[k], b[j * ld + k], four[k - whole]);
+        sums[j] = (four[0] + four[1]) + (four[2] + four[3]);
+    }
+}
+
+/* C (columns) = start + A (depth) B, B[k, j] at b[j * ld + k], four chains; sums go to c, c_step apart */
+static void product_dot(size_t columns, size_t depth, const T *a, const T *b, size_t ld, const T *start, size_t start_step,
+                        T *c, size_t c_step)
+{
+    T sums[8 * DOT_ROWS];
+    for (size_t j = 0; j < columns;) {
+        const T *const from = start ? start + j * start_step : NULL;
+        size_t n = columns - j;
+        if (n >= 8 * DOT_ROWS) {
+            n = 8 * DOT_ROWS;
+            dot_sum(8, depth, a, b + j * ld, ld, from, start_step, sums);
+        } else if (n >= 2 * DOT_ROWS) {
+            n = 2 * DOT_ROWS;
+            dot_sum(2, depth, a, b + j * ld, ld, from, start_step, sums);
+        } else if (n >= DOT_ROWS) {
+            n = DOT_ROWS;
+            dot_sum(1, depth, a, b + j * ld, ld, from, start_step, sums);
+        } else {
+            n = 1; /* the same row in every group of four lanes */
+            dot_sum(1, depth, a, b + j * ld, 0, from, 0, sums);
+        }
+        for (size_t i = 0; i < n; i++) c[(j + i) * c_step] = sums[i];
+        j += n;
+    }
+}
+
+/* ---- a vector times a matrix stored along its columns ------------------------------------------------------------ */
+
+/* `vectors` vectors of columns, the last with n_last of them */
+INLINE void line_tile(const size_t vectors, const size_t chains, size_t n_last, size_t depth, const T *a, size_t a_step,
+                      const T *b, size_t b_step, const T *start, size_t start_step, const T *learning_rate, T *c, int roomy)
+{
+    V sum[4][8];
+    const size_t last = vectors - 1;
+    const int whole = n_last == LANES;
+    UNROLL for (size_t v = 0; v < vectors; v++) {
+        if (!start) sum[0][v] = v_zero();
+        else if (!start_step) sum[0][v] = v_set1(*start);
+        else if (v < last || whole) sum[0][v] = v_load(start + v * LANES);
+        else sum[0][v] = v_load_n(start + v * LANES, n_last);
+        UNROLL for (size_t i = 1; i < chains; i++) sum[i][v] = v_zero();
+    }
+    size_t k = 0;
+    for (; k + chains <= depth; k += chains)
+        UNROLL for (size_t i = 0; i < chains; i++) {
+            const V ak = v_set1(a[(k + i) * a_step]);
+            const T *const bk = b + (k + i) * b_step;
+            UNROLL for (size_t v = 0; v < last; v++) sum[i][v] = v_fma(ak, v_load(bk + v * LANES), sum[i][v]);
+            sum[i][last] = v_fma(ak, whole ? v_load(bk + last * LANES) : v_load_n(bk + last * LANES, n_last), sum[i][last]);
+        }
+    UNROLL for (size_t i = 0; i < chains; i++)
+        if (k + i < depth) {
+            const V ak = v_set1(a[(k + i) * a_step]);
+            const T *const bk = b + (k + i) * b_step;
+            UNROLL for (size_t v = 0; v < last; v++) sum[i][v] = v_fma(ak, v_load(bk + v * LANES), sum[i][v]);
+            sum[i][last] = v_fma(ak, whole ? v_load(bk + last * LANES) : v_load_n(bk + last * LANES, n_last), sum[i][last]);
+        }
+    UNROLL for (size_t v = 0; v < vectors; v++) {
+        if (chains == 4) sum[0][v] = v_add(v_add(sum[0][v], sum[1][v]), v_add(sum[2][v], sum[3][v]));
+        finish(c + v * LANES, sum[0][v], v < last || roomy ? LANES : n_last, learning_rate);
+    }
+}
+
+/* The same sums with four chains kept in memory (scratch: 4 * columns), so that each row of B is read from end to end. */
+static void line_stream(size_t columns, size_t depth, const T *RESTRICT a, size_t a_step, const T *RESTRICT b, size_t b_step,
+                        const T *start, size_t start_step, const T *learning_rate, T *c, T *RESTRICT sums)
+{
+    for (size_t j = 0; j < columns; j++) sums[j] = start ? start[j * start_step] : 0;
+    memset(sums + columns, 0, 3 * columns * sizeof *sums);
+    size_t k = 0;
+    for (; k + 16 <= depth; k += 16)
+        for (size_t i = 0; i < 4; i++) {
+            const T *const row = b + (k + i) * b_step, *const ak = a + (k + i) * a_step;
+            const V a0 = v_set1(ak[0]), a1 = v_set1(ak[4 * a_step]), a2 = v_set1(ak[8 * a_step]), a3 = v_set1(ak[12 * a_step]);
+            T *const sum = sums + i * columns;
+            size_t j = 0;
+            for (; j + LANES <= columns; j += LANES) {
+                V s = v_fma(a0, v_load(row + j), v_load(sum + j));
+                s = v_fma(a1, v_load(row + 4 * b_step + j), s);
+                s = v_fma(a2, v_load(row + 8 * b_step + j), s);
+                v_store(sum + j, v_fma(a3, v_load(row + 12 * b_step + j), s));
+            }
+            for (; j < columns; j++)
+                for (size_t r = 0; r < 4; r++) sum[j] = s_fma(ak[4 * r * a_step], row[4 * r * b_step + j], sum[j]);
+        }
+    for (; k < depth; k++) {
+        const T *const row = b + k * b_step;
+        T *const sum = sums + k % 4 * columns;
+        for (size_t j = 0; j < columns; j++) sum[j] = s_fma(a[k * a_step], row[j], sum[j]);
+    }
+    for (size_t j = 0; j < columns; j += LANES) {
+        const size_t n = columns - j < LANES ? columns - j : LANES;
+        V chain[4];
+        UNROLL for (size_t i = 0; i < 4; i++)
+            chain[i] = n == LANES ? v_load(sums + i * columns + j) : v_load_n(sums + i * columns + j, n);
+        finish(c + j, v_add(v_add(chain[0], chain[1]), v_add(chain[2], chain[3])), n, learning_rate);
+    }
+}
+
+/* C (columns) = start + A (depth) B, B[k, j] at b[k * b_step + j]; a roomy C may be written in whole vectors */
+static void product_line(size_t columns, size_t depth, const T *a, size_t a_step, const T *b, size_t b_step, const T *start,
+                         size_t start_step, int chains, const T *learning_rate, T *c, int roomy, T *scratch)
+{
+    if (chains == 4 && columns * depth > LINE_STREAM && columns >= 8 * LANES) {
+        line_stream(columns, depth, a, a_step, b, b_step, start, start_step, learning_rate, c, scratch);
+        return;
+    }
+    for (size_t j = 0; j < columns;) {
+        const size_t n = columns - j, vectors = (n + LANES - 1) / LANES, n_last = n % LANES ? n % LANES : LANES;
+        const T *const from = start ? start + j * start_step : NULL;
+#define LINE(VECTORS, CHAINS, LAST) \
+    line_tile(VECTORS, CHAINS, LAST, depth, a, a_step, b + j, b_step, from, start_step, learning_rate, c + j, roomy)
+        if (chains == 4) {
+            if (vectors > 3) LINE(3, 4, LANES);
+            else if (vectors == 3) LINE(3, 4, n_last);
+            else if (vectors == 2) LINE(2, 4, n_last);
+            else LINE(1, 4, n_last);
+            j += 3 * LANES;
+        } else {
+            if (vectors > 8) {
+                LINE(8, 1, LANES);
+                j += 8 * LANES;
+            } else if (vectors > 4) {
+                LINE(4, 1, LANES);
+                j += 4 * LANES;
+            } else {
+                if (vectors == 4) LINE(4, 1, n_last);
+                else if (vectors == 3) LINE(3, 1, n_last);
+                else if (vectors == 2) LINE(2, 1, n_last);
+                else LINE(1, 1, n_last);
+                j += n;
+            }
+        }
+#undef LINE
+    }
+}
+
+/* ---- an outer product ------------------------------------------------------------------------------------------------ */
+
+/* C (columns) = a B, or C -= rate a B; the sum starts at +0 */
+INLINE void update_line(size_t columns, T a, const T *b, const T *learning_rate, T *c)
+{
+    const V av = v_set1(a);
+    size_t j = 0;
+    for (; j + LANES <= columns; j += LANES) finish(c + j, v_fma(av, v_load(b + j), v_zero()), LANES, learning_rate);
+    if (j < columns) finish(c + j, v_fma(av, v_load_n(b + j, columns - j), v_zero()), columns - j, learning_rate);
+}
+
+/* C (rows, columns) = A (rows) B (columns), or C -= rate A B; row after row, since eight rows of a large C would share cache sets */
+static void outer(size_t rows, size_t columns, const T *a, size_t a_row, const T *b, const T *learning_rate, T *c, size_t ld_c)
+{
+    for (size_t i = 0; i < rows; i++) update_line(columns, a[i * a_row], b, learning_rate, c + i * ld_c);
+}
+
+/* ---- a layer's work for one sample ------------------------------------------------------------------------------------
+ *
+ * Arrays marked roomy may be read and written up to the next multiple of 128 bytes: a store of a whole vector can be loaded again at once,
+ * one under a mask only when it has reached the cache.
+ */
+
+/* y = f(bias + W x), derivative = f' of the same unless NULL; bias may be NULL, activation negative; y and derivative roomy, scratch 4 out */
+static void line_forward(size_t in, size_t out, const void *weight, size_t ld, int order, const void *x_, const void *bias_,
+                         int activation, void *y_, void *derivative_, void *scratch)
+{
+    const T *const w = weight, *const x = x_, *const bias = bias_;
+    T *const y = y_, *const derivative = derivative_;
+    const int chains = in >= CHAINS_FROM ? 4 : 1;
+    if (order == PYNN_IN_MAJOR) product_line(out, in, x, 1, w, ld, bias, 1, chains, NULL, y, 1, scratch);
+    else if (chains == 4) product_dot(out, in, x, w, ld, bias, 1, y, 1);
+    else
+        for (size_t j = 0; j < out; j++) {
+            T sum = bias ? bias[j] : 0;
+            for (size_t k = 0; k < in; k++) sum = s_fma(x[k], w[j * ld + k], sum);
+            y[j] = sum;
+        }
+    const size_t whole = (out + 2 * LANES - 1) / (2 * LANES) * (2 * LANES); /* activations work on pairs of vectors */
+    if (derivative) activate_both(activation, whole, y, y, derivative);
+    else if (activation >= 0) activate(activation, whole, y, y);
+}
+
+/* Sums along rows of B in one chain each: for n <= LANES rows of W, sum_m dy[m] W[n, m] in order */
+INLINE V sum_across(size_t n, size_t out, const T *w, size_t ld, const T *dy)
+{
+    V sum = v_zero();
+    for (size_t m = 0; m < out; m += LANES) {
+        const size_t left = out - m < LANES ? out - m : LANES;
+        V block[LANES];
+        UNROLL for (size_t i = 0; i < LANES; i++) {
+            if (i >= n) block[i] = v_zero();
+            else if (left == LANES) block[i] = v_load(w + i * ld + m);
+            else block[i] = v_load_n(w + i * ld + m, left);
+        }
+        v_transpose(block);
+        UNROLL for (size_t i = 0; i < LANES; i++)
+            if (i < left) sum = v_fma(v_set1(dy[m + i]), block[i], sum);
+    }
+    return sum;
+}
+
+/* dx = W^T dy, times factor unless NULL, unless dx is NULL; then W -= rate dy x^T; dx and factor roomy */
+static void line_backward(size_t in, size_t out, void *weight, size_t ld, int order, const void *x_, const void *dy_, void *dx_,
+                          const void *factor_, const void *learning_rate_, void *scratch)
+{
+    const T *const x = x_, *const dy = dy_, *const factor = factor_, *const learning_rate = learning_rate_;
+    T *const w = weight, *const dx = dx_;
+    const int chains = out >= CHAINS_FROM ? 4 : 1;
+    if (order == PYNN_IN_MAJOR && dx) {
+        /* Each row of W is read once, used for dx, and written while it is in cache. */
+        const size_t rows = chains == 1 ? LANES : out * sizeof(T) <= 1024 ? 8 * DOT_ROWS : 2 * DOT_ROWS;
+        for (size_t i = 0; i < in; i += rows) {
+            const size_t n = in - i < rows ? in - i : rows;
+            if (chains == 1) v_store(dx + i, sum_across(n, out, w + i * ld, ld, dy));
+            else product_dot(n, out, dy, w + i * ld, ld, NULL, 0, dx + i, 1);
+            for (size_t r = i; r < i + n; r++) update_line(out, x[r], dy, learning_rate, w + r * ld);
+        }
+    } else {
+        if (dx) product_line(in, out, dy, 1, w, ld, NULL, 1, chains, NULL, dx, 1, scratch);
+        if (order == PYNN_IN_MAJOR) outer(in, out, x, 1, dy, learning_rate, w, ld);
+        else outer(out, in, dy, 1, x, learning_rate, w, ld);
+    }
+    if (dx && factor)
+        for (size_t j = 0; j < in; j += LANES) v_store(dx + j, v_mul(v_load(factor + j), v_load(dx + j)));
+}
+
+/* dy = (y - target) scale, times factor unless NULL; roomy but for target */
+static void line_error(size_t n, double scale, const void *y_, const void *target, const void *factor_, void *dy_)
+{
+    const T *const y = y_, *const t = target, *const factor = factor_;
+    T *const dy = dy_;
+    const V s = v_set1((T)scale);
+    for (size_t j = 0; j < n; j += LANES) {
+        const V tj = n - j < LANES ? v_load_n(t + j, n - j) : v_load(t + j);
+        V d = v_mul(v_sub(v_load(y + j), tj), s);
+        if (factor) d = v_mul(v_load(factor + j), d);
+        v_store(dy + j, d);
+    }
+}
