@@ -15,7 +15,7 @@ def declarations(header: str) -> str:
     text = (HERE / header).read_text(encoding="utf-8")
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
     text = re.sub(r"^#.*$", "", text, flags=re.MULTILINE)
-    return text.replace("PYNN_API ", "")
+    return re.sub(r"\bPYNN_(API|VISIBLE) ", "", text)
 
 
 MSVC = sys.platform == "win32"

@@ -21,7 +21,7 @@ typedef struct {
     size_t in, out, weight, bias; /* weight, bias: where they begin in the arena */
     size_t ld;                    /* of the weight */
     char *w;
-    const char *b; /* or NULL */
+    char *b; /* or NULL */
     void *y, *derivative; /* (capacity, out) in the workspace; derivative NULL without an activation */
 } stage;
 
@@ -226,14 +226,14 @@ typedef struct {
     const pynn_kernels *kernels;
     const stage *s;
     size_t size, each, scratch_each;
-    const char *x, *dy, *factor;
-    char *y, *derivative, *dx, *scratch;
+    const char *x, *dy;
+    char *factor, *y, *derivative, *dx, *scratch;
     const void *learning_rate;
 } line_job;
 
 static size_t part(size_t all, size_t from, size_t each) { return all - from < each ? all - from : each; }
 
-static const char *past(const char *p, size_t bytes) { return p ? p + bytes : NULL; }
+static char *past(char *p, size_t bytes) { return p ? p + bytes : NULL; }
 
 static void forward_task(void *context, size_t task, size_t slot)
 {
@@ -241,7 +241,7 @@ static void forward_task(void *context, size_t task, size_t slot)
     const stage *const s = job->s;
     const size_t j = task * job->each, bytes = j * job->size;
     job->kernels->line_forward(s->in, part(s->out, j, job->each), s->w + bytes, s->ld, s->order, job->x, past(s->b, bytes), s->activation,
-                               job->y + bytes, (char *)(uintptr_t)past(job->derivative, bytes), job->scratch + slot * job->scratch_each);
+                               job->y + bytes, past(job->derivative, bytes), job->scratch + slot * job->scratch_each);
 }
 
 static void backward_task(void *context, size_t task, size_t slot)
@@ -249,13 +249,13 @@ static void backward_task(void *context, size_t task, size_t slot)
     const line_job *const job = context;
     const stage *const s = job->s;
     const size_t from = task * job->each, bytes = from * job->size;
-    char *const scratch = job->scratch + slot * job->scratch_each;
+    (void)slot;
     if (job->dx)
         job->kernels->line_backward(part(s->in, from, job->each), s->out, s->w + bytes * s->ld, s->ld, s->order, job->x + bytes, job->dy,
-                                    job->dx + bytes, past(job->factor, bytes), job->learning_rate, scratch);
+                                    from ? NULL : s->b, job->dx + bytes, past(job->factor, bytes), job->learning_rate);
     else
-        job->kernels->line_backward(s->in, part(s->out, from, job->each), s->w + bytes, s->ld, s->order, job->x, job->dy + bytes, NULL,
-                                    NULL, job->learning_rate, scratch);
+        job->kernels->line_backward(s->in, part(s->out, from, job->each), s->w + bytes, s->ld, s->order, job->x, job->dy + bytes,
+                                    past(s->b, bytes), NULL, NULL, job->learning_rate);
 }
 
 /* Elements per task, in whole rooms, where it pays to share `n` of them out */
@@ -296,8 +296,7 @@ static double step_line(pynn_network *net, const void *x, const void *target, co
         if (s == last) break;
     }
     char *dy = net->gradient, *dx = net->gradient_2;
-    const double cost = s->out ? kernels->squared_error(s->out, s->y, target) / (double)s->out : 0;
-    kernels->line_error(s->out, net->scale, s->y, target, s->derivative, dy);
+    const double cost = kernels->line_error(s->out, net->scale, s->y, target, s->derivative, dy) / (double)s->out;
     for (;; s--) {
         const stage *const below = s == net->stages ? NULL : s - 1;
         if (!s->dense) {
@@ -305,16 +304,15 @@ static double step_line(pynn_network *net, const void *x, const void *target, co
             if (below->derivative) kernels->multiply(s->in, below->derivative, dy);
             continue;
         }
-        const void *const input = below ? below->y : x, *const factor = below ? below->derivative : NULL;
-        char *const wanted = below ? dx : NULL;
+        const void *const input = below ? below->y : x;
+        char *const factor = below ? below->derivative : NULL, *const wanted = below ? dx : NULL;
         const size_t shared = below ? s->in : s->out, each = line_share(s, shared, threads, net->size);
         if (each == shared)
-            kernels->line_backward(s->in, s->out, s->w, s->ld, s->order, input, dy, wanted, factor, learning_rate, net->scratch);
+            kernels->line_backward(s->in, s->out, s->w, s->ld, s->order, input, dy, s->b, wanted, factor, learning_rate);
         else {
-            line_job job = {kernels, s, net->size, each, net->scratch_each, input, dy, factor, NULL, NULL, wanted, net->scratch, learning_rate};
+            line_job job = {kernels, s, net->size, each, 0, input, dy, factor, NULL, NULL, wanted, NULL, learning_rate};
             pynn_parallel((shared + each - 1) / each, backward_task, &job, threads);
         }
-        if (s->b) kernels->bias_gradient(1, s->out, dy, s->out, learning_rate, net->parameters + s->bias * net->size);
         if (!below) break;
         char *const swap = dy;
         dy = dx;
@@ -509,13 +507,13 @@ static double step(pynn_network *net, size_t rows, const void *x, size_t ld_x, c
             pynn_weight_gradient_product(rows, s->in, s->out, dy, s->out, input, ld_input, weight, s->ld, s->order, rate);
         pynn_run_product(dtype, &p, threads, net->scratch, net->scratch_each);
         if (s->bias != SIZE_MAX) {
-            char *const bias = gradients ? gradients + s->bias * net->size : net->parameters + s->bias * net->size;
+            char *const bias = gradients ? gradients + s->bias * net->size : s->b;
             net->kernels->bias_gradient(rows, s->out, dy, s->out, rate, bias);
         }
         if (gradients) {
             pynn_descend(dtype, threads, s->in * s->out, s->w, weight, learning_rate);
             if (s->bias != SIZE_MAX)
-                pynn_descend(dtype, threads, s->out, net->parameters + s->bias * net->size, gradients + s->bias * net->size, learning_rate);
+                pynn_descend(dtype, threads, s->out, s->b, gradients + s->bias * net->size, learning_rate);
         }
         void *const swap = dy;
         dy = dx;

@@ -15,10 +15,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(_WIN32) || defined(PYNN_STATIC)
+#if defined(_WIN32)
 #define PYNN_API
+#define PYNN_VISIBLE
 #else
 #define PYNN_API __attribute__((visibility("hidden")))
+#define PYNN_VISIBLE __attribute__((visibility("default"))) /* threadpoolctl looks these up in the loaded library */
 #endif
 
 typedef enum {
@@ -42,8 +44,8 @@ PYNN_API const char *pynn_instruction_set(void);
 PYNN_API int pynn_use_instruction_set(const char *name);
 
 /* How many threads a call may use at most, the calling one included; n = 0 means 1. */
-PYNN_API size_t pynn_get_num_threads(void);
-PYNN_API void pynn_set_num_threads(size_t n);
+PYNN_VISIBLE size_t pynn_get_num_threads(void);
+PYNN_VISIBLE void pynn_set_num_threads(size_t n);
 
 /* The compiler that built the core, for reports. */
 PYNN_API const char *pynn_compiler(void);

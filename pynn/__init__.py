@@ -6,6 +6,7 @@
 (1,)
 """
 
+import sys
 from typing import Any
 
 from pynn import costs, kernels, layers, network, optimizers, training
@@ -37,6 +38,10 @@ __all__ = [
     "training",
     *layers.__all__,
 ]
+
+
+if "threadpoolctl" in sys.modules:
+    from pynn import threadpool  # noqa: F401 - registers itself
 
 
 def __getattr__(name: str) -> Any:

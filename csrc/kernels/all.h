@@ -4,10 +4,10 @@
 #include "math.h"
 
 #include "activations.h"
+#include "costs.h"
 #include "lines.h"
 #include "products.h"
 
-#include "costs.h"
 #include "updates.h"
 
 /* in the order of table.h */

@@ -263,33 +263,52 @@ INLINE V sum_across(size_t n, size_t out, const T *w, size_t ld, const T *dy)
     return sum;
 }
 
-/* dx = W^T dy, times factor unless NULL, unless dx is NULL; then W -= rate dy x^T; dx and factor roomy */
-static void line_backward(size_t in, size_t out, void *weight, size_t ld, int order, const void *x_, const void *dy_, void *dx_,
-                          const void *factor_, const void *learning_rate_, void *scratch)
+/* dx = W^T dy, times factor unless NULL, unless dx is NULL; then W -= rate dy x^T, and bias -= rate dy unless NULL; dx and factor roomy */
+static void line_backward(size_t in, size_t out, void *weight, size_t ld, int order, const void *x_, const void *dy_, void *bias_,
+                          void *dx_, const void *factor_, const void *learning_rate_)
 {
     const T *const x = x_, *const dy = dy_, *const factor = factor_, *const learning_rate = learning_rate_;
-    T *const w = weight, *const dx = dx_;
+    T *const w = weight, *const dx = dx_, *const bias = bias_;
     const int chains = out >= CHAINS_FROM ? 4 : 1;
-    if (order == PYNN_IN_MAJOR && dx) {
-        /* Each row of W is read once, used for dx, and written while it is in cache. */
-        const size_t rows = chains == 1 ? LANES : out * sizeof(T) <= 1024 ? 8 * DOT_ROWS : 2 * DOT_ROWS;
+    /* Each row of W is read once, used for dx, and written while it is in cache. */
+    if (order == PYNN_IN_MAJOR) {
+        const size_t rows = !dx || chains == 1 ? LANES : out * sizeof(T) <= 1024 ? 8 * DOT_ROWS : 2 * DOT_ROWS;
         for (size_t i = 0; i < in; i += rows) {
             const size_t n = in - i < rows ? in - i : rows;
-            if (chains == 1) v_store(dx + i, sum_across(n, out, w + i * ld, ld, dy));
-            else product_dot(n, out, dy, w + i * ld, ld, NULL, 0, dx + i, 1);
-            for (size_t r = i; r < i + n; r++) update_line(out, x[r], dy, learning_rate, w + r * ld);
+            if (dx && chains == 1) v_store(dx + i, sum_across(n, out, w + i * ld, ld, dy));
+            else if (dx) product_dot(n, out, dy, w + i * ld, ld, NULL, 0, dx + i, 1);
+            outer(n, out, x + i, 1, dy, learning_rate, w + i * ld, ld);
+        }
+    } else if (dx && chains == 1) {
+        for (size_t i = 0; i < in; i += LANES) {
+            const size_t n = in - i < LANES ? in - i : LANES;
+            const V xi = n == LANES ? v_load(x + i) : v_load_n(x + i, n);
+            V sum = v_zero();
+            for (size_t m = 0; m < out; m++) {
+                T *const wm = w + m * ld + i;
+                const V dym = v_set1(dy[m]);
+                sum = v_fma(dym, n == LANES ? v_load(wm) : v_load_n(wm, n), sum);
+                finish(wm, v_fma(dym, xi, v_zero()), n, learning_rate);
+            }
+            v_store(dx + i, sum);
         }
     } else {
-        if (dx) product_line(in, out, dy, 1, w, ld, NULL, 1, chains, NULL, dx, 1, scratch);
-        if (order == PYNN_IN_MAJOR) outer(in, out, x, 1, dy, learning_rate, w, ld);
-        else outer(out, in, dy, 1, x, learning_rate, w, ld);
+        T sums[4 * LANES];
+        for (size_t i = 0; dx && i < in; i += LANES) /* narrow, so that its sums need no scratch */
+            product_line(in - i < LANES ? in - i : LANES, out, dy, 1, w + i, ld, NULL, 1, chains, NULL, dx + i, 1, sums);
+        outer(out, in, dy, 1, x, learning_rate, w, ld);
     }
     if (dx && factor)
         for (size_t j = 0; j < in; j += LANES) v_store(dx + j, v_mul(v_load(factor + j), v_load(dx + j)));
+    if (bias)
+        for (size_t j = 0; j < out; j += LANES) {
+            const size_t n = out - j < LANES ? out - j : LANES;
+            finish(bias + j, v_add(v_zero(), n == LANES ? v_load(dy + j) : v_load_n(dy + j, n)), n, learning_rate);
+        }
 }
 
-/* dy = (y - target) scale, times factor unless NULL; roomy but for target */
-static void line_error(size_t n, double scale, const void *y_, const void *target, const void *factor_, void *dy_)
+/* The sum of squares of y - target; and dy = (y - target) scale, times factor unless NULL; roomy but for target */
+static double line_error(size_t n, double scale, const void *y_, const void *target, const void *factor_, void *dy_)
 {
     const T *const y = y_, *const t = target, *const factor = factor_;
     T *const dy = dy_;
@@ -300,4 +319,5 @@ static void line_error(size_t n, double scale, const void *y_, const void *targe
         if (factor) d = v_mul(v_load(factor + j), d);
         v_store(dy + j, d);
     }
+    return squared_error(n, y, target);
 }

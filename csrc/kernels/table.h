@@ -24,9 +24,9 @@ typedef struct {
     void (*gradient_descent)(size_t n, void *parameters, const void *gradients, const void *learning_rate);
     void (*line_forward)(size_t in, size_t out, const void *weight, size_t ld, int order, const void *x, const void *bias,
                          int activation, void *y, void *derivative, void *scratch);
-    void (*line_backward)(size_t in, size_t out, void *weight, size_t ld, int order, const void *x, const void *dy, void *dx,
-                          const void *factor, const void *learning_rate, void *scratch);
-    void (*line_error)(size_t n, double scale, const void *y, const void *target, const void *factor, void *dy);
+    void (*line_backward)(size_t in, size_t out, void *weight, size_t ld, int order, const void *x, const void *dy,
+                          void *bias, void *dx, const void *factor, const void *learning_rate);
+    double (*line_error)(size_t n, double scale, const void *y, const void *target, const void *factor, void *dy);
 } pynn_kernels;
 
 typedef struct {
