@@ -58,6 +58,12 @@ INLINE v_f32 v_load_4s_f32(const float *p, size_t ld)
 {
     return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + ld), 1);
 }
+INLINE void v_deal_4s_f32(v_f32 r[2])
+{
+    const __m256 a = _mm256_permute2f128_ps(r[0], r[1], 0x20);
+    r[1] = _mm256_permute2f128_ps(r[0], r[1], 0x31);
+    r[0] = a;
+}
 INLINE v_f32 v_repeat_4_f32(const float *p) { return _mm256_broadcast_ps((const __m128 *)(const void *)p); }
 
 INLINE void v_transpose_f32(v_f32 *r)
@@ -107,6 +113,7 @@ INLINE v_f64 v_exponent_f64(v_f64 t)
     return _mm256_castsi256_pd(_mm256_add_epi64(bits, _mm256_castpd_si256(_mm256_set1_pd(1.0))));
 }
 INLINE v_f64 v_load_4s_f64(const double *p, size_t ld) { (void)ld; return _mm256_loadu_pd(p); }
+INLINE void v_deal_4s_f64(v_f64 *r) { (void)r; }
 INLINE v_f64 v_repeat_4_f64(const double *p) { return _mm256_loadu_pd(p); }
 INLINE void v_transpose_f64(v_f64 *r)
 {

@@ -57,6 +57,15 @@ INLINE v_f32 v_load_4s_f32(const float *p, size_t ld)
     const __m512 c = _mm512_mask_broadcast_f32x4(b, 0x0f00, _mm_loadu_ps(p + 2 * ld));
     return _mm512_mask_broadcast_f32x4(c, 0xf000, _mm_loadu_ps(p + 3 * ld));
 }
+INLINE void v_deal_4s_f32(v_f32 r[4])
+{
+    const __m512 a = _mm512_shuffle_f32x4(r[0], r[1], 0x44), b = _mm512_shuffle_f32x4(r[0], r[1], 0xee);
+    const __m512 c = _mm512_shuffle_f32x4(r[2], r[3], 0x44), d = _mm512_shuffle_f32x4(r[2], r[3], 0xee);
+    r[0] = _mm512_shuffle_f32x4(a, c, 0x88);
+    r[1] = _mm512_shuffle_f32x4(a, c, 0xdd);
+    r[2] = _mm512_shuffle_f32x4(b, d, 0x88);
+    r[3] = _mm512_shuffle_f32x4(b, d, 0xdd);
+}
 INLINE v_f32 v_repeat_4_f32(const float *p) { return _mm512_broadcast_f32x4(_mm_loadu_ps(p)); }
 
 INLINE void v_transpose_f32(v_f32 *r)
@@ -112,6 +121,12 @@ INLINE v_f64 v_exponent_f64(v_f64 t)
 INLINE v_f64 v_load_4s_f64(const double *p, size_t ld)
 {
     return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(p)), _mm256_loadu_pd(p + ld), 1);
+}
+INLINE void v_deal_4s_f64(v_f64 r[2])
+{
+    const __m512d a = _mm512_shuffle_f64x2(r[0], r[1], 0x44);
+    r[1] = _mm512_shuffle_f64x2(r[0], r[1], 0xee);
+    r[0] = a;
 }
 INLINE v_f64 v_repeat_4_f64(const double *p) { return _mm512_broadcast_f64x4(_mm256_loadu_pd(p)); }
 INLINE void v_transpose_f64(v_f64 *r)

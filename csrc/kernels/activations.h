@@ -6,9 +6,7 @@
 #define activation_gradient F(activation_gradient)
 #define activate_both F(activate_both)
 #define activation_at F(activation_at)
-#define activate_all F(activate_all)
-#define gradient_all F(gradient_all)
-#define both_all F(both_all)
+#define activation_loop F(activation_loop)
 
 /* relu   y = max(0, x)   f' = 1 if x > 0 else 0, and NaN of NaN */
 INLINE void F(act_relu)(V x, V *y, V *df)
@@ -42,7 +40,7 @@ INLINE void F(act_identity)(V x, V *y, V *df)
 enum { ACTIVATIONS(ROW) };
 #undef ROW
 
-/* the activation of this number; the number is a constant where this is inlined */
+/* the activation of that number; the number is a constant where this is inlined */
 INLINE void activation_at(int activation, V x, V *y, V *df)
 {
     switch (activation) {
@@ -50,50 +48,26 @@ INLINE void activation_at(int activation, V x, V *y, V *df)
     case F(ACT_##name): F(act_##name)(x, y, df); break;
         ACTIVATIONS(ROW)
 #undef ROW
+    default: *y = *df = x;
     }
 }
 
-INLINE void activate_all(int activation, size_t n, const T *x, T *y)
+/* y_i = f(x_i); derivative_i = f'(x_i), times factor_i if there are factors; where y or derivative is NULL, not that */
+INLINE void activation_loop(int activation, size_t n, const T *x, const T *factor, T *y, T *derivative)
 {
-    size_t i = 0;
     V f, df;
+    size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         activation_at(activation, v_load(x + i), &f, &df);
-        v_store(y + i, f);
+        if (factor) df = v_mul(v_load(factor + i), df);
+        if (y) v_store(y + i, f);
+        if (derivative) v_store(derivative + i, df);
     }
     if (i < n) {
         activation_at(activation, v_load_n(x + i, n - i), &f, &df);
-        v_store_n(y + i, f, n - i);
-    }
-}
-
-INLINE void gradient_all(int activation, size_t n, const T *x, const T *y_gradient, T *x_gradient)
-{
-    size_t i = 0;
-    V f, df;
-    for (; i + LANES <= n; i += LANES) {
-        activation_at(activation, v_load(x + i), &f, &df);
-        v_store(x_gradient + i, v_mul(v_load(y_gradient + i), df));
-    }
-    if (i < n) {
-        activation_at(activation, v_load_n(x + i, n - i), &f, &df);
-        v_store_n(x_gradient + i, v_mul(v_load_n(y_gradient + i, n - i), df), n - i);
-    }
-}
-
-INLINE void both_all(int activation, size_t n, const T *x, T *y, T *derivative)
-{
-    size_t i = 0;
-    V f, df;
-    for (; i + LANES <= n; i += LANES) {
-        activation_at(activation, v_load(x + i), &f, &df);
-        v_store(y + i, f);
-        v_store(derivative + i, df);
-    }
-    if (i < n) {
-        activation_at(activation, v_load_n(x + i, n - i), &f, &df);
-        v_store_n(y + i, f, n - i);
-        v_store_n(derivative + i, df, n - i);
+        if (factor) df = v_mul(v_load_n(factor + i, n - i), df);
+        if (y) v_store_n(y + i, f, n - i);
+        if (derivative) v_store_n(derivative + i, df, n - i);
     }
 }
 
@@ -102,7 +76,7 @@ static void activate(int activation, size_t n, const void *x, void *y)
 {
     switch (activation) {
 #define ROW(name, ...) \
-    case F(ACT_##name): activate_all(F(ACT_##name), n, x, y); break;
+    case F(ACT_##name): activation_loop(F(ACT_##name), n, x, NULL, y, NULL); break;
         ACTIVATIONS(ROW)
 #undef ROW
     }
@@ -113,7 +87,7 @@ static void activation_gradient(int activation, size_t n, const void *x, const v
 {
     switch (activation) {
 #define ROW(name, ...) \
-    case F(ACT_##name): gradient_all(F(ACT_##name), n, x, y_gradient, x_gradient); break;
+    case F(ACT_##name): activation_loop(F(ACT_##name), n, x, y_gradient, NULL, x_gradient); break;
         ACTIVATIONS(ROW)
 #undef ROW
     }
@@ -124,7 +98,7 @@ static void activate_both(int activation, size_t n, const void *x, void *y, void
 {
     switch (activation) {
 #define ROW(name, ...) \
-    case F(ACT_##name): both_all(F(ACT_##name), n, x, y, derivative); break;
+    case F(ACT_##name): activation_loop(F(ACT_##name), n, x, NULL, y, derivative); break;
         ACTIVATIONS(ROW)
 #undef ROW
     }

@@ -36,20 +36,33 @@ enum { F(DOT_ROWS) = LANES >= 4 ? LANES / 4 : 1, F(DOT_PARTS) = LANES >= 4 ? 1 :
 #define DOT_ROWS F(DOT_ROWS)
 #define DOT_PARTS F(DOT_PARTS)
 
-/* c[j] = start[j] + sum_k a[k] b[j * ld + k] for units * DOT_ROWS rows j of B, four chains */
+/* c[j] = start[j] + sum_k a[k] b[j * ld + k] for units * DOT_ROWS rows j of B, four chains. Rows are read a vector at a time, whose fours
+ * are then dealt out: four numbers of each row at a time would fetch each line of a large B up to four times. */
 INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, size_t ld, const T *start, size_t start_step,
                     T *sums)
 {
-    T lanes[8 * DOT_ROWS * 4];
-    V chain[8][DOT_PARTS];
-    const size_t rows = units * DOT_ROWS, whole = depth - depth % 4;
+    T lanes[4 * DOT_ROWS * 4];
+    V chain[4][DOT_PARTS];
+    const size_t rows = units * DOT_ROWS, fours = depth - depth % 4;
     for (size_t j = 0; j < rows; j++) {
         lanes[4 * j] = start ? start[j * start_step] : 0;
         lanes[4 * j + 1] = lanes[4 * j + 2] = lanes[4 * j + 3] = 0;
     }
     UNROLL for (size_t u = 0; u < units; u++)
         UNROLL for (size_t p = 0; p < DOT_PARTS; p++) chain[u][p] = v_load(lanes + u * DOT_ROWS * 4 + p * LANES);
-    for (size_t k = 0; k < whole; k += 4)
+    size_t k = 0;
+    for (; DOT_ROWS > 1 && k + LANES <= fours; k += LANES) {
+        V dealt[4][DOT_ROWS];
+        UNROLL for (size_t u = 0; u < units; u++) {
+            UNROLL for (size_t r = 0; r < DOT_ROWS; r++) dealt[u][r] = v_load(b + (u * DOT_ROWS + r) * ld + k);
+            v_deal_4s(dealt[u]);
+        }
+        UNROLL for (size_t r = 0; r < DOT_ROWS; r++) {
+            const V ak = v_repeat_4(a + k + 4 * r);
+            UNROLL for (size_t u = 0; u < units; u++) chain[u][0] = v_fma(ak, dealt[u][r], chain[u][0]);
+        }
+    }
+    for (; k < fours; k += 4)
         UNROLL for (size_t p = 0; p < DOT_PARTS; p++) {
             const V ak = v_repeat_4(a + k + p * LANES);
             UNROLL for (size_t u = 0; u < units; u++)
@@ -59,22 +72,26 @@ INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, si
         UNROLL for (size_t p = 0; p < DOT_PARTS; p++) v_store(lanes + u * DOT_ROWS * 4 + p * LANES, chain[u][p]);
     for (size_t j = 0; j < rows; j++) {
         T *const four = lanes + 4 * j;
-        for (size_t k = whole; k < depth; k++) four[k - whole] = s_fma(a[k], b[j * ld + k], four[k - whole]);
+        for (k = fours; k < depth; k++) four[k - fours] = s_fma(a[k], b[j * ld + k], four[k - fours]);
         sums[j] = (four[0] + four[1]) + (four[2] + four[3]);
     }
 }
+
+/* Rows so many bytes apart share so few sets of a level 1 cache that what is fetched ahead for sixteen of them drives itself out. */
+enum { F(FAR_APART) = 2048 };
+#define FAR_APART F(FAR_APART)
 
 /* C (columns) = start + A (depth) B, B[k, j] at b[j * ld + k], four chains; sums go to c, c_step apart */
 static void product_dot(size_t columns, size_t depth, const T *a, const T *b, size_t ld, const T *start, size_t start_step,
                         T *c, size_t c_step)
 {
-    T sums[8 * DOT_ROWS];
+    T sums[4 * DOT_ROWS];
     for (size_t j = 0; j < columns;) {
         const T *const from = start ? start + j * start_step : NULL;
         size_t n = columns - j;
-        if (n >= 8 * DOT_ROWS) {
-            n = 8 * DOT_ROWS;
-            dot_sum(8, depth, a, b + j * ld, ld, from, start_step, sums);
+        if (n >= 4 * DOT_ROWS && ld * sizeof(T) < FAR_APART) {
+            n = 4 * DOT_ROWS;
+            dot_sum(4, depth, a, b + j * ld, ld, from, start_step, sums);
         } else if (n >= 2 * DOT_ROWS) {
             n = 2 * DOT_ROWS;
             dot_sum(2, depth, a, b + j * ld, ld, from, start_step, sums);
@@ -272,7 +289,7 @@ static void line_backward(size_t in, size_t out, void *weight, size_t ld, int or
     const int chains = out >= CHAINS_FROM ? 4 : 1;
     /* Each row of W is read once, used for dx, and written while it is in cache. */
     if (order == PYNN_IN_MAJOR) {
-        const size_t rows = !dx || chains == 1 ? LANES : out * sizeof(T) <= 1024 ? 8 * DOT_ROWS : 2 * DOT_ROWS;
+        const size_t rows = !dx || chains == 1 ? LANES : (ld * sizeof(T) < FAR_APART ? 4 : 2) * DOT_ROWS;
         for (size_t i = 0; i < in; i += rows) {
             const size_t n = in - i < rows ? in - i : rows;
             if (dx && chains == 1) v_store(dx + i, sum_across(n, out, w + i * ld, ld, dy));
@@ -303,7 +320,7 @@ static void line_backward(size_t in, size_t out, void *weight, size_t ld, int or
     if (bias)
         for (size_t j = 0; j < out; j += LANES) {
             const size_t n = out - j < LANES ? out - j : LANES;
-            finish(bias + j, v_add(v_zero(), n == LANES ? v_load(dy + j) : v_load_n(dy + j, n)), n, learning_rate);
+            finish(bias + j, n == LANES ? v_load(dy + j) : v_load_n(dy + j, n), n, learning_rate);
         }
 }
 

@@ -1,118 +1,105 @@
-/* math.h: exp, tanh, sigmoid and atan as vectors, each with its derivative, from one set of formulas for float32 and float64.
+/* math.h: tanh, sigmoid and atan as vectors, each with its derivative, from one set of formulas for float32 and float64.
  *
  * Only operations that IEEE-754 rounds exactly, in a fixed order and without a branch, so every instruction set gives the same
  * bits. What would cost more than half a unit in the last place is carried on as a second word (..._lo) and added last. Nothing
- * here flips the sign of a NaN, for instruction sets differ in what that does inside an FMA. */
+ * here flips the sign of a NaN or lets two of them meet, for instruction sets differ in what comes of that. */
 #define NUMBER(f32, f64) ((T)(IS_F64 ? (f64) : (f32))) /* a constant of the element type */
 #define polynomial F(polynomial)
-#define half_exp F(half_exp)
-#define exp_quotient F(exp_quotient)
-#define exp_over_square F(exp_over_square)
+#define exp_parts F(exp_parts)
+#define exp_split F(exp_split)
+#define exp_sum F(exp_sum)
+#define exp_divisor F(exp_divisor)
+#define exp_inverse F(exp_inverse)
 #define math_tanh F(math_tanh)
 #define math_sigmoid F(math_sigmoid)
 #define math_atan F(math_atan)
 #define math_atan_gradient F(math_atan_gradient)
 
-/* c[0] + c[1] z + ... + c[n - 1] z^(n - 1); all but the first four terms with odd and even powers apart: two chains half as long,
- * which would cost accuracy in the terms that matter most */
-INLINE V polynomial(V z, const T *c, int n)
+/* c[0] + c[1] z + ... + c[n - 1] z^(n - 1), two terms at a time from term `single` on: a chain half as long; below it one by one,
+ * which rounds what matters most last */
+INLINE V polynomial(V z, V z2, const T *c, int n, int single)
 {
-    V sum = v_set1(c[n - 1]);
-    int i = n - 2;
-    if (n > 6) {
-        const V z2 = v_mul(z, z);
-        V next = v_set1(c[i--]);
-        UNROLL for (; i >= 5; i -= 2) {
-            sum = v_fma(sum, z2, v_set1(c[i]));
-            next = v_fma(next, z2, v_set1(c[i - 1]));
-        }
-        sum = v_fma(sum, z, next);
-    }
-    UNROLL for (; i >= 0; i--) sum = v_fma(sum, z, v_set1(c[i]));
+    int i = (n - single - 1) / 2 * 2 + single;
+    V sum = i + 1 < n ? v_fma(v_set1(c[i + 1]), z, v_set1(c[i])) : v_set1(c[i]);
+    UNROLL for (i -= 2; i >= single; i -= 2) sum = v_fma(sum, z2, v_fma(v_set1(c[i + 1]), z, v_set1(c[i])));
+    UNROLL for (i = single - 1; i >= 0; i--) sum = v_fma(sum, z, v_set1(c[i]));
     return sum;
 }
 
-/* e^-2a = S (1 - w) / (1 + w), what tanh and sigmoid are made of: with a = j (ln 2)/2 + rho, j whole, |rho| <= (ln 2)/4,
- * S = 2^-j and w = tanh(rho). A quotient, because its divisor merges with that of the function: one division in all; and w,
- * being odd and small, takes half the polynomial of an exponential and has its error below the last place of 1 + w. */
+/* e^v = (1 + p) / S, what tanh and sigmoid are made of, for v >= 0 or NaN: v = j ln 2 + r, j whole, S = 2^-j, p = e^r - 1.
+ * |r| <= (ln 2)/2 up to v = J ln 2, where S turns subnormal no further; then r grows until the functions have vanished. */
 typedef struct {
-    V w, w_lo;     /* w + w_lo = tanh(rho) */
-    V scale;       /* S 2^SCALE, a normal number even where S is not */
-    V plus, minus; /* 1 + S = plus + lost, 1 - S = minus - lost */
-    V lost;
-    V q, q_lo;     /* D = (1 + S) + w (1 - S), -1/D = q + q q_lo */
-} F(exp_parts);
-#define exp_parts F(exp_parts)
-#define TWO_TO_SCALE NUMBER(0x1p64, 0x1p512)
+    V w, r, r_lo;  /* r = w + r_lo rounded, w exact */
+    V z, c;        /* p = r + z c, z = r^2 */
+    V minus_s;     /* -S, exact even where it is subnormal */
+} exp_parts;
 
-/* a >= 0 and below 2^6 (f32), 2^9 (f64), or NaN */
-INLINE exp_parts half_exp(V a, V rounded)
+INLINE exp_parts exp_split(V v)
 {
     static const T c[] = {
-#if IS_F64 /* tanh(rho) = rho + rho^3 c(rho^2), relative error 2^-56.8 */
-        -0x1.555555555544fp-2, 0x1.11111110c53d4p-3,  -0x1.ba1ba0d07cf66p-5,
-        0x1.664ea2eaef802p-6,  -0x1.2232c2b7b904fp-7, 0x1.c1bbaf698eee2p-9,
-#else /* 2^-32.0 */
-        -0x1.55554cp-2f, 0x1.110392p-3f, -0x1.aefc1cp-5f,
+#if IS_F64 /* relative error of p 2^-59.6 */
+        0.5, 0x1.5555555555559p-3, 0x1.555555555553ep-5, 0x1.111111110f6c4p-7, 0x1.6c16c16c1f0e8p-10, 0x1.a01a01afdd8fbp-13,
+        0x1.a01a017baf16fp-16, 0x1.71ddf863b299ap-19, 0x1.27e536461d32dp-22, 0x1.af5ea860f0eacp-26, 0x1.1ee8847cf6eb8p-29,
+#else /* 2^-28.7 */
+        0.5f, 0x1.555554p-3f, 0x1.5554bp-5f, 0x1.11118ap-7f, 0x1.6d723ep-10f, 0x1.a032e4p-13f,
 #endif
     };
-    const V shift = v_set1(NUMBER(0x1.8p23, 0x1.8p52)); /* what is added to it is rounded to a whole number, in the low bits */
-    const V half_ln2_lo = v_set1(NUMBER(-0x1.7f7d1cp-21, -0x1.ef35793c7673p-46));
-    exp_parts p;
-    const V t = v_fma(rounded, v_set1(NUMBER(0x1.715476p+1, 0x1.71547652b82fep+1)), shift);
-    const V j = v_sub(t, shift);
-    const V w = v_fma(j, v_set1(NUMBER(-0x1.62e4p-2, -0x1.62e42fefa38p-2)), a); /* exact: the constant leaves room for j */
-    const V rho = v_fma(j, half_ln2_lo, w);
-    const V z = v_mul(rho, rho);
-    const V w_lo = v_fma(j, half_ln2_lo, v_mul(v_mul(rho, z), polynomial(z, c, sizeof c / sizeof *c)));
-    p.w = v_add(w, w_lo);
-    p.w_lo = v_add(v_sub(w, p.w), w_lo);
-
-    p.scale = v_exponent(v_sub(v_set1(NUMBER(0x1.8p24 + 64, 0x1.8p53 + 512)), t));
-    p.plus = v_fma(p.scale, v_set1(1 / TWO_TO_SCALE), v_set1(1));
-    p.minus = v_sub(v_set1(2), p.plus);
-    p.lost = v_fma(p.scale, v_set1(1 / TWO_TO_SCALE), v_sub(p.minus, v_set1(1)));
-
-    const V d = v_fma(p.w, p.minus, p.plus);
-    const V d_lo = v_fma(p.w, p.minus, v_add(v_sub(p.plus, d), p.lost));
-    p.q = v_div(v_set1(-1), d);
-    p.q_lo = v_fma(p.q, d_lo, v_fma(p.q, d, v_set1(1)));
-    return p;
+    const V last = v_set1(NUMBER(103.5, 744.6)), end = v_set1(NUMBER(105.5, 746.6)); /* J = 149, 1074 */
+    /* what is added to it is rounded to a whole number in its low bits, from which v_exponent makes S 2^64 or S 2^512 */
+    const V shift = v_set1(NUMBER(0x1.8p23 + 64, 0x1.8p52 + 512));
+    const V t = v_fma(v_min(v, last), v_set1(NUMBER(-0x1.715476p+0, -0x1.71547652b82fep+0)), shift); /* never NaN */
+    const V minus_j = v_sub(t, shift);
+    exp_parts e;
+    e.minus_s = v_mul(v_exponent(t), v_set1(NUMBER(-0x1p-64, -0x1p-512)));
+    e.w = v_fma(minus_j, v_set1(NUMBER(0x1.62e4p-1, 0x1.62e42fefa38p-1)), v_min(end, v)); /* exact: the constant leaves room for j */
+    e.r_lo = v_mul(minus_j, v_set1(NUMBER(0x1.7f7d1cp-20, 0x1.ef35793c7673p-45)));
+    e.r = v_fma(minus_j, v_set1(NUMBER(0x1.7f7d1cp-20, 0x1.ef35793c7673p-45)), e.w);
+    e.z = v_mul(e.r, e.r);
+    e.c = polynomial(e.r, e.z, c, sizeof c / sizeof *c, 0);
+    return e;
 }
 
-/* -(n + n_lo) / D, rounded once */
-INLINE V exp_quotient(exp_parts p, V n, V n_lo) { return v_fma(n, p.q, v_mul(p.q, v_fma(n, p.q_lo, n_lo))); }
+/* D = 1 + S + p, e^v + 1 = D / S */
+typedef struct {
+    V d, d_lo; /* d + d_lo = D, d rounded */
+    V q;       /* -1/d, rounded */
+} exp_sum;
 
-/* factor e^-2a / (1 + e^-2a)^2 = factor S (1 - w^2) / D^2; rounded once more where the result is subnormal */
-INLINE V exp_over_square(exp_parts p, T factor)
+INLINE exp_sum exp_divisor(V minus_s, V p)
 {
-    const V q_lo = v_mul(p.q, p.q_lo), n = v_fma(p.w, p.w, v_set1(-1));
-    const V once = v_fma(n, p.q, v_mul(n, q_lo)), ratio = v_fma(once, p.q, v_mul(once, q_lo));
-    return v_mul(v_mul(ratio, p.scale), v_set1(-factor / TWO_TO_SCALE));
+    const V one = v_set1(1);
+    exp_sum s;
+    s.d = v_add(v_sub(one, minus_s), p);
+    s.d_lo = v_add(v_sub(v_sub(one, s.d), minus_s), p); /* 1 - d is exact */
+    s.q = v_div(v_set1(-1), s.d);
+    return s;
 }
 
-/* tanh(x) = ((1 - S) + w (1 + S)) / D for a = |x|; f' = 4 e^-2a / (1 + e^-2a)^2 */
-INLINE void math_tanh(V x, V *y, V *df)
-{
-    const V a = v_min(v_set1(NUMBER(52.75, 373.5)), v_abs(x)); /* f' is zero there */
-    const exp_parts p = half_exp(a, v_sub(a, v_set1(NUMBER(0x1p-7, 0x1p-7))));
-    const V n = v_fma(p.w, p.plus, p.minus);
-    const V n_lo = v_fma(p.w_lo, p.plus, v_fma(p.w, p.plus, v_sub(v_sub(p.minus, n), p.lost)));
-    *y = v_copysign(exp_quotient(p, n, n_lo), x);
-    *df = exp_over_square(p, 4);
-}
+/* -1/D */
+INLINE V exp_inverse(exp_sum s) { return v_fma(v_fma(s.q, s.d_lo, v_fma(s.q, s.d, v_set1(1))), s.q, s.q); }
 
-/* 1 / (1 + e^-x) = (1 + w) / D for x >= 0, S (1 - w) / D for x < 0, a = |x| / 2; f' = e^-2a / (1 + e^-2a)^2 */
+/* sigmoid(x) = m for x < 0, 1 - m for x >= 0, and f' = m (1 - m), where m = 1 / (1 + e^|x|) = S / D */
 INLINE void math_sigmoid(V x, V *y, V *df)
 {
-    const V a = v_mul(v_min(v_set1(NUMBER(104.5, 746)), v_abs(x)), v_set1(NUMBER(0.5, 0.5))); /* both are zero there */
-    const exp_parts p = half_exp(a, a);
-    const V sign = v_copysign(v_set1(1), x);
-    const V n = v_fma(sign, p.w, v_set1(1));
-    const V n_lo = v_fma(sign, p.w, v_sub(v_set1(1), n));
-    const V scale = v_select(v_lt(x, v_zero()), p.scale, v_set1(TWO_TO_SCALE));
-    *y = v_mul(v_mul(exp_quotient(p, n, n_lo), scale), v_set1(-1 / TWO_TO_SCALE));
-    *df = exp_over_square(p, 1);
+    const exp_parts e = exp_split(v_abs(x));
+    const V m = v_mul(exp_inverse(exp_divisor(e.minus_s, v_fma(e.z, e.c, e.r))), e.minus_s), rest = v_sub(v_set1(1), m);
+    *y = v_select(v_lt(x, v_zero()), m, rest);
+    *df = v_mul(m, rest);
+}
+
+/* |tanh(x)| = (e^v - 1) / (e^v + 1) = (1 - S + p) / D and f' = 4 m (1 - m) with v = 2 |x|, m = 1 / (1 + e^v) = S / D */
+INLINE void math_tanh(V x, V *y, V *df)
+{
+    const V a = v_abs(x), one = v_set1(1);
+    const exp_parts e = exp_split(v_add(a, a));
+    const V small = v_fma(e.z, e.c, e.r_lo), p = v_add(e.w, small), p_lo = v_add(v_sub(e.w, p), small);
+    const V difference = v_add(one, e.minus_s), n = v_add(difference, p), n_lo = v_add(v_add(v_sub(difference, n), p), p_lo);
+    exp_sum s = exp_divisor(e.minus_s, p);
+    s.d_lo = v_add(v_fma(e.minus_s, v_set1(-2), v_sub(difference, s.d)), p);
+    const V first = v_mul(n, s.q);
+    *y = v_copysign(v_fma(v_add(v_fma(first, s.d_lo, v_fma(first, s.d, n)), n_lo), s.q, first), x);
+    const V inverse = exp_inverse(s), m = v_mul(inverse, e.minus_s);
+    *df = v_mul(v_mul(inverse, v_fma(m, v_set1(-4), v_set1(4))), e.minus_s);
 }
 
 /* atan(x), up to 1 from its polynomial, beyond 1 as pi/2 + atan(-1/|x|) */
@@ -132,13 +119,12 @@ INLINE V math_atan(V x)
     const V a = v_min(v_set1(NUMBER(0x1p100, 0x1p1000)), v_abs(x)); /* infinity would make 0 times infinity below */
     const M far = v_lt(v_set1(1), a);
     const V inverse = v_div(v_set1(-1), a);
-    const V t = v_select(far, inverse, a);
-    const V t_lo = v_select(far, v_fma(inverse, v_fma(inverse, a, v_set1(1)), v_set1(NUMBER(-0x1.777a5cp-25, 0x1.1a62633145c07p-54))), v_zero());
+    const V t = v_select(far, inverse, a), z = v_mul(t, t);
+    const V t_lo = v_mul(inverse, v_fma(inverse, a, v_set1(1))); /* of -1/a, to be multiplied by atan', about 1 - t^2 / 2 */
+    const V far_lo = v_fma(t_lo, v_fma(z, v_set1(NUMBER(-0.5, -0.5)), v_set1(1)), v_set1(NUMBER(-0x1.777a5cp-25, 0x1.1a62633145c07p-54)));
     const V base = v_select(far, v_set1(NUMBER(0x1.921fb6p+0, 0x1.921fb54442d18p+0)), v_zero());
-    const V z = v_mul(t, t);
-    const V y = v_add(base, t);
-    const V y_lo = v_add(v_add(v_sub(base, y), t), t_lo);
-    return v_copysign(v_add(y, v_fma(v_mul(t, z), polynomial(z, c, sizeof c / sizeof *c), y_lo)), x);
+    const V y = v_add(base, t), y_lo = v_add(v_add(v_sub(base, y), t), v_select(far, far_lo, v_zero()));
+    return v_copysign(v_add(y, v_fma(v_mul(t, z), polynomial(z, v_mul(z, z), c, sizeof c / sizeof *c, 3), y_lo)), x);
 }
 
 /* 1 / (1 + x^2); beyond LARGE, where 1 + x^2 = x^2 and the square overflows before its inverse vanishes, (1/x)^2 */

@@ -192,28 +192,33 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
     }
 }
 
-/* ---- dC/dB = dC/dY: sums down the columns, one chain over the rows in order -------------------------------------------- */
+/* ---- dC/dB = dC/dY: sums down the columns, one chain over the rows in order, from the first row on ----------------------- */
 
 INLINE void bias_columns(const size_t vectors, size_t n_last, size_t rows, const T *y_gradient, size_t ld, const T *learning_rate, T *c)
 {
     V sum[8];
-    UNROLL for (size_t v = 0; v < vectors; v++) sum[v] = v_zero();
-    for (size_t i = 0; i < rows; i++) {
-        const T *const row = y_gradient + i * ld;
-        UNROLL for (size_t v = 0; v < vectors - 1; v++) sum[v] = v_add(sum[v], v_load(row + v * LANES));
-        const T *const last = row + (vectors - 1) * LANES;
-        sum[vectors - 1] = v_add(sum[vectors - 1], n_last == LANES ? v_load(last) : v_load_n(last, n_last));
+    const int whole = n_last == LANES;
+    const size_t last = vectors - 1;
+    const T *row = y_gradient;
+    UNROLL for (size_t v = 0; v < last; v++) sum[v] = v_load(row + v * LANES);
+    sum[last] = whole ? v_load(row + last * LANES) : v_load_n(row + last * LANES, n_last);
+    for (size_t i = 1; i < rows; i++) {
+        row += ld;
+        UNROLL for (size_t v = 0; v < last; v++) sum[v] = v_add(sum[v], v_load(row + v * LANES));
+        sum[last] = v_add(sum[last], whole ? v_load(row + last * LANES) : v_load_n(row + last * LANES, n_last));
     }
-    UNROLL for (size_t v = 0; v < vectors; v++) finish(c + v * LANES, sum[v], v < vectors - 1 ? LANES : n_last, learning_rate);
+    UNROLL for (size_t v = 0; v < vectors; v++) finish(c + v * LANES, sum[v], v < last ? LANES : n_last, learning_rate);
 }
 
-/* C (columns) = sum over rows of dY (rows, columns) */
+/* C (columns) = sum over rows of dY (rows, columns), 0 where there are no rows */
 static void bias_gradient(size_t rows, size_t columns, const void *y_gradient, size_t ld, const void *learning_rate, void *c)
 {
-    const T *const dy = y_gradient;
+    static const T zeros[8 * LANES] = {0};
+    const T *const dy = rows ? y_gradient : zeros;
     T *const db = c;
+    const size_t step = rows ? 1 : 0;
     size_t j = 0;
-    for (; columns - j > 8 * LANES; j += 8 * LANES) bias_columns(8, LANES, rows, dy + j, ld, learning_rate, db + j);
-    for (; columns - j > LANES; j += LANES) bias_columns(1, LANES, rows, dy + j, ld, learning_rate, db + j);
-    if (j < columns) bias_columns(1, columns - j, rows, dy + j, ld, learning_rate, db + j);
+    for (; columns - j > 8 * LANES; j += 8 * LANES) bias_columns(8, LANES, rows, dy + step * j, ld, learning_rate, db + j);
+    for (; columns - j > LANES; j += LANES) bias_columns(1, LANES, rows, dy + step * j, ld, learning_rate, db + j);
+    if (j < columns) bias_columns(1, columns - j, rows, dy + step * j, ld, learning_rate, db + j);
 }

@@ -10,6 +10,7 @@
  *   v_transpose(V r[LANES]), in place
  *   v_load_4s(p, ld)  the first 4 elements of LANES / 4 rows, ld apart    v_repeat_4(p)  4 elements, LANES / 4 times
  *                     (where LANES < 4, both are v_load(p))
+ *   v_deal_4s(V r[LANES / 4]), in place: r[i] becomes the i-th four of each (where LANES > 4)
  *   s_fma(a, b, c) on scalars
  */
 #ifndef PYNN_VECTOR_H
@@ -42,6 +43,7 @@
 #define v_exponent F(v_exponent)
 #define v_load_4s F(v_load_4s)
 #define v_repeat_4 F(v_repeat_4)
+#define v_deal_4s F(v_deal_4s)
 #define v_transpose F(v_transpose)
 
 #define v_zero() v_set1(0)
