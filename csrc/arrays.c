@@ -93,6 +93,11 @@ static int as_matrix(size_t address, int dtype, int weight, matrix *m)
     if (a->nd != 2) return ARRAYS_NOT_PLAIN;
     m->rows = (size_t)a->sizes[0];
     m->columns = (size_t)a->sizes[1];
+    if (!m->rows || !m->columns) { /* NumPy gives arrays without elements strides of 0 */
+        m->ld = m->columns;
+        m->bytes = 0;
+        return PYNN_OK;
+    }
     size_t lines = m->rows, length = m->columns;
     int failed;
     if (m->columns < 2 || a->strides[1] == (Py_ssize_t)size) failed = leading(a->strides[0], m->rows, m->columns, size, &m->ld);
@@ -103,7 +108,7 @@ static int as_matrix(size_t address, int dtype, int weight, matrix *m)
         failed = leading(a->strides[1], m->columns, m->rows, size, &m->ld);
     } else return ARRAYS_NOT_PLAIN;
     if (failed) return ARRAYS_NOT_PLAIN;
-    m->bytes = lines && length ? ((lines - 1) * m->ld + length) * size : 0;
+    m->bytes = ((lines - 1) * m->ld + length) * size;
     return PYNN_OK;
 }
 
