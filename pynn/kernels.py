@@ -75,9 +75,9 @@ def as_floats(value: ArrayLike, where: str, name: str, dtype: np.dtype[Any] | No
     return array.astype(dtype, copy=False)
 
 
-def _common(where: str, **values: ArrayLike | None) -> list[Array]:
-    """The values as arrays of one dtype; None is left out."""
-    arrays = {name: np.asarray(value) for name, value in values.items() if value is not None}
+def _common(where: str, **values: ArrayLike) -> list[Array]:
+    """The values as arrays of one dtype."""
+    arrays = {name: np.asarray(value) for name, value in values.items()}
     floating = [array.dtype for array in arrays.values() if array.dtype.kind == "f"]
     dtype = F32 if floating and all(each.itemsize < 8 for each in floating) else F64
     return [as_floats(array, where, name, dtype) for name, array in arrays.items()]
@@ -140,7 +140,7 @@ def affine(weight: ArrayLike, x: ArrayLike, bias: ArrayLike | None = None, out: 
         if not _lib.arrays_affine(id(weight), id(x), id(bias), id(y)):
             return y
     where = "affine"
-    weight, x, *rest = _common(where, weight=weight, x=x, bias=bias)
+    weight, x, *rest = _common(where, weight=weight, x=x, **({} if bias is None else {"bias": bias}))
     weight, x = _weight(weight, where), _rows(x, where, "x")
     bias = _rows(rest[0], where, "bias") if rest else None
     if x.shape[-1] != weight.shape[1]:
