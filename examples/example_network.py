@@ -89,7 +89,7 @@ def column(*numbers):
     return np.array(numbers, dtype=float)[:, None]
 
 
-# Inputs of the sigmoid are all 0 here, where it is 1/2 and its derivative 1/4. So every number of the step is a whole number over a
+# Inputs of the sigmoid are all 0 here, where it is 1/2 and its derivative 1/4. So every number of the step is whole over a
 # power of two, nothing is rounded, and both ways must agree in every bit.
 EXACT = (
     np.array([[1.0, 2.0], [-3.0, 0.5], [0.25, -1.0]]),
