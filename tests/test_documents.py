@@ -1,0 +1,119 @@
+"""The documents: links lead somewhere, names exist, and what tables say of code is so. (Their code blocks run as doctests.)"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import pynn
+import pynn.datasets
+import pynn.reference
+from pynn import kernels
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "pynn/data/README.md")),
+    *sorted((ROOT / "docs").glob("**/*.md")),
+]
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def prose(document):
+    """The text without its blocks of code."""
+    return re.sub(r"^ *```.*?^ *```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(document):
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", prose(document), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def rows(document, heading):
+    """The tables' rows under a heading, as lists of cells."""
+    section = document.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|") and not set(line) <= set("|- ")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+@every_document
+def test_links_lead_to_files_and_headings_that_exist(document):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        assert file.exists(), f"{target}: no such file"
+        if anchor:
+            assert anchor in anchors(file), f"{target}: no such heading"
+
+
+@every_document
+def test_files_and_folders_it_names_exist(document):
+    for name in re.findall(r"`((?:csrc|pynn|tests|docs|examples|bench)/[\w./]+\.(?:c|h|py|md))`", prose(document)):
+        assert (ROOT / name).exists(), name
+
+
+@every_document
+def test_names_of_pynn_that_it_mentions_exist(document):
+    for name in re.findall(r"`(pynn(?:\.\w+)+)(?:\([^`]*\))?`", prose(document)):
+        if name == "pynn.Softsign":  # what CONTRIBUTING.md adds
+            continue
+        value = pynn
+        for part in name.split(".")[1:]:
+            assert hasattr(value, part), name
+            value = getattr(value, part)
+
+
+def test_the_readme_names_all_that_is_public():
+    listed = set(re.findall(r"`pynn\.(\w+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    modules = {"costs", "layers", "network", "optimizers", "training"}  # whose contents are listed instead
+    assert set(pynn.__all__) - modules - {"Activation"} <= listed
+
+
+def test_the_readme_names_the_environment_variables_that_are_read():
+    read = set(re.findall(r"PYNN_(?:INSTRUCTION_SET|NUM_THREADS|[A-Z_]+)(?=\"\))", (ROOT / "pynn/kernels.py").read_text("utf-8")))
+    listed = {re.search(r"PYNN_\w+", row[0])[0] for row in rows(ROOT / "README.md", "The public face") if "PYNN_" in row[0]}
+    assert listed == read == {"PYNN_INSTRUCTION_SET", "PYNN_NUM_THREADS"}
+
+
+def test_every_equation_has_its_function_its_kernel_and_its_test():
+    document = ROOT / "docs" / "mathematics.md"
+    tests = (ROOT / "tests" / "test_mathematics.py").read_text(encoding="utf-8")
+    table = rows(document, "Equation, function, kernel, test")[1:]
+    numbered = re.findall(r"\\tag\{(\d+)\}", document.read_text(encoding="utf-8"))
+    assert [row[0] for row in table][:-1] == [f"({n})" for n in numbered[:16]]
+    assert (table[-1][0], numbered[16:]) == ("(17) to (21)", ["17", "18", "19", "20", "21"])
+    for number, _, function, kernel, test in table:
+        if function.startswith("`"):
+            assert hasattr(kernels, function.strip("`")), number
+            assert hasattr(pynn.reference, function.strip("`")), number
+        words = re.findall(r"`([^`]+)`", kernel)
+        files = [word for word in words if "/" in word]
+        for word in set(words) - set(files):
+            sources = [(ROOT / file).read_text(encoding="utf-8") for file in files]
+            assert any(re.search(rf"^[^#\n/]*\b(?:F\({word}\)|{word})\(", source, re.MULTILINE) for source in sources), word
+        assert f"def {test.strip('`')}(" in tests, number
+    for number in numbered:
+        assert re.search(rf'"""Equations? .*\({number}\)', tests) or int(number) in range(17, 22), number
+
+
+def test_the_demonstration_is_the_one_the_readme_describes():
+    from pynn import demo
+
+    trained = demo.train(epochs=1)
+    described = ", ".join(f"`{layer!r}`" for layer in trained.network.layers)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert described in readme
+    assert f"{len(pynn.datasets.load_digits().x):,} images" in readme
+
+
+def test_the_change_log_has_this_version():
+    assert f"\n## {pynn.__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_make_knows_the_targets_that_documents_name():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for document in DOCUMENTS:
+        named = set(re.findall(r"(?:^|`)make (\w+)", document.read_text(encoding="utf-8"), re.MULTILINE))
+        assert named <= targets, document
