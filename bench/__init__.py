@@ -1,0 +1,1 @@
+"""Benchmarks of pynn: ``python -m bench --help``."""

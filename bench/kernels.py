@@ -1,0 +1,258 @@
+"""Every function of pynn.kernels against the function of the same name in pynn.reference (plain NumPy), one thread each."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+import pynn
+from bench import report, roofline, timing
+
+SQUARES = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+SIZES = [(n, n) for n in SQUARES] + [(17, 33), (784, 128), (100, 1), (1, 100)]
+BATCHES = (1, 32, 256)
+DTYPES = ("float32", "float64")
+PRODUCTS = ("affine", "weight_gradient", "input_gradient")
+ELEMENTWISE = ("activation", "activation_gradient", "mean_squared_error", "mean_squared_error_gradient")
+KERNELS = (*PRODUCTS, "bias_gradient", *ELEMENTWISE, "gradient_descent")
+
+LEARNING_RATE = 1e-6  # so small that parameters stay what they are through many timed steps
+LARGEST_HELD = 512 * 512  # above this size of weight a batch has no bar to clear
+BAR_ALONE, BAR_BATCH = 1.0, 0.95
+COPY = "activation[identity]"  # a copy here, and nothing at all in the reference
+
+
+@dataclass
+class Case:
+    """One kernel on one size: its arguments, and what they cost."""
+
+    kernel: str  # a row's name, such as "activation[tanh]"
+    function: str
+    dtype: str
+    size: str
+    weights: int  # in x out
+    batch: int | None
+    order: str
+    arguments: tuple[Any, ...]
+    operations: float
+    touched: float  # bytes read and written
+    tolerance: Any  # absolute, elementwise
+    times: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def bar(self) -> float | None:
+        """The ratio that is asked of this case, if one is."""
+        if self.kernel == COPY:
+            return None
+        if self.batch in (None, 1):
+            return BAR_ALONE
+        return BAR_BATCH if self.weights <= LARGEST_HELD else None
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster than the reference."""
+        return timing.ratio(self.times["pynn"], self.times["reference"])
+
+    def __str__(self) -> str:
+        parts = [self.kernel, self.dtype, self.size, "" if self.batch is None else f"batch {self.batch}", f"order {self.order}" if self.order else ""]
+        return " ".join(filter(None, parts))
+
+
+# ---- cases ------------------------------------------------------------------------------------------------------------------------
+
+
+def _weight(inputs: int, outputs: int, dtype: str, order: str, random: np.random.Generator) -> tuple[Any, Any]:
+    """Weight and bias of a layer, the weight in the order that the layer keeps it in, or in C order."""
+    layer = pynn.Network([pynn.Dense(inputs, outputs)], dtype=dtype, seed=0).layers[0]
+    layer.weight = random.uniform(-1, 1, (outputs, inputs))
+    layer.bias = random.uniform(-1, 1, outputs)
+    return (np.ascontiguousarray(layer.weight) if order == "c" else layer.weight), layer.bias
+
+
+def _cases(kernel: str, inputs: int, outputs: int, batch: int, dtype: str, order: str, activations: Sequence[str]) -> Iterator[Case]:
+    """The cases of one kernel for a layer of this size, with inputs of their own."""
+    random = np.random.default_rng([inputs, outputs, batch])
+    item, eps = np.dtype(dtype).itemsize, float(np.finfo(dtype).eps)
+    shape = (lambda width: (width,)) if batch == 1 else (lambda width: (batch, width))
+
+    def draw(width: int) -> Any:
+        return random.standard_normal(shape(width)).astype(dtype)
+
+    size, weights = f"{inputs}x{outputs}", inputs * outputs
+    rows = item * batch  # bytes of one feature of all rows
+    if kernel in PRODUCTS:
+        weight, bias = _weight(inputs, outputs, dtype, order, random)
+        x, dy = draw(inputs), draw(outputs)
+        arguments, depth = {"affine": ((weight, x, bias), inputs), "input_gradient": ((weight, dy), outputs), "weight_gradient": ((dy, x), batch)}[kernel]
+        # Each of two sums of `depth` products may be off by depth x eps/2 x the sum of their magnitudes.
+        tolerance = (depth + 2) * eps * getattr(pynn.reference, kernel)(*map(np.abs, arguments))
+        touched = item * weights + rows * (inputs + outputs)
+        yield Case(kernel, kernel, dtype, size, weights, batch, "" if kernel == "weight_gradient" else order, arguments, 2.0 * weights * batch, touched, tolerance)
+    elif kernel == "bias_gradient":
+        dy = draw(outputs)
+        tolerance = (batch + 2) * eps * pynn.reference.bias_gradient(np.abs(dy))
+        yield Case(kernel, kernel, dtype, f"{outputs}", weights, batch, "", (dy,), float(batch * outputs), rows * outputs + item * outputs, tolerance)
+    elif kernel in ("activation", "activation_gradient"):
+        for name in activations:
+            x, dy = draw(outputs), draw(outputs)
+            arguments = (name, x) if kernel == "activation" else (name, x, dy)
+            # NumPy's functions are good to 4 ULP, and formulas take a few of them.
+            tolerance = 16 * eps * np.abs(getattr(pynn.reference, kernel)(*arguments))
+            touched = rows * outputs * len(arguments)
+            yield Case(f"{kernel}[{name}]", kernel, dtype, f"{outputs}", weights, batch, "", arguments, float(batch * outputs), touched, tolerance)
+    elif kernel == "gradient_descent":
+        n = weights + outputs
+        parameters, gradients = (random.standard_normal(n).astype(dtype) for _ in range(2))
+        tolerance = 2 * eps * np.abs(parameters)
+        yield Case(kernel, kernel, dtype, f"{n}", weights, None, "", (parameters, gradients, LEARNING_RATE), 2.0 * n, 3.0 * item * n, tolerance)
+    else:
+        prediction, target = draw(outputs), draw(outputs)
+        n = prediction.size
+        if kernel == "mean_squared_error":
+            tolerance = (32 + math.log2(n)) * eps * pynn.reference.mean_squared_error(prediction, target)  # NumPy sums in pairs of short runs
+            touched = 2 * rows * outputs
+        else:
+            tolerance = 4 * eps * np.abs(pynn.reference.mean_squared_error_gradient(prediction, target))
+            touched = 3 * rows * outputs
+        yield Case(kernel, kernel, dtype, f"{outputs}", weights, batch, "", (prediction, target), 3.0 * n, touched, tolerance)
+
+
+def _all_cases(options: argparse.Namespace) -> Iterator[Case]:
+    """All that the options select, the largest of them not before its turn: one case's arrays at a time."""
+    orders = ("layer", "c") if options.order == "both" else (options.order,)
+    for kernel in options.kernels:
+        seen = set()
+        for dtype in options.dtypes:
+            for inputs, outputs in options.sizes:
+                for batch in options.batches:
+                    for order in orders if kernel in ("affine", "input_gradient") else ("layer",):
+                        # Elementwise kernels see only the outputs, the update no batch.
+                        key = (dtype, order, inputs if kernel in (*PRODUCTS, "gradient_descent") else 0, outputs, batch if kernel != "gradient_descent" else 0)
+                        if key not in seen:
+                            seen.add(key)
+                            yield from _cases(kernel, inputs, outputs, batch, dtype, order, options.activations)
+
+
+# ---- checking and timing -----------------------------------------------------------------------------------------------------------
+
+
+def _check(case: Case) -> None:
+    """Raise unless pynn and the reference agree; what is not right need not be timed."""
+    pair = []
+    for module in (pynn.kernels, pynn.reference):
+        arguments = case.arguments
+        if case.function == "gradient_descent":
+            arguments = (arguments[0].copy(), *arguments[1:])
+        answer = getattr(module, case.function)(*arguments)
+        pair.append(arguments[0] if answer is None else answer)
+    got, wanted = pair
+    if np.shape(got) != np.shape(wanted):
+        raise AssertionError(f"{case}: pynn gave shape {np.shape(got)}, the reference {np.shape(wanted)}")
+    wrong = ~(np.abs(np.subtract(got, wanted, dtype=np.float64)) <= case.tolerance)
+    if wrong.any():
+        i = np.unravel_index(np.argmax(wrong), np.shape(got)) if np.shape(got) else ()
+        raise AssertionError(f"{case}: at {i} pynn gave {np.asarray(got)[i]!r}, the reference {np.asarray(wanted)[i]!r}")
+
+
+def _formula(case: Case) -> Callable[..., Any]:
+    """NumPy's side without the reference's own overhead: an activation's formula as one compiled lambda."""
+    if case.function not in ("activation", "activation_gradient"):
+        return getattr(pynn.reference, case.function)
+    row = pynn.kernels.ACTIVATIONS[case.arguments[0]]
+    text = f"lambda name, x: {row.formula}" if case.function == "activation" else f"lambda name, x, dy: dy * ({row.derivative})"
+    return eval(text, vars(np))  # type: ignore[no-any-return]  # a formula out of pynn's own list
+
+
+def _time(case: Case, options: argparse.Namespace) -> None:
+    """Fill ``case.times``; what comes out close to its bar is measured again, longer, and that counts."""
+    theirs = _formula(case) if options.against == "formula" else getattr(pynn.reference, case.function)
+    ours = getattr(pynn.kernels, case.function)
+    slots = {"pynn": timing.calls_of(ours, *case.arguments), "reference": timing.calls_of(theirs, *case.arguments)}
+    case.times = timing.in_turn(slots, options.rounds, options.turn)
+    if case.bar and 0.8 <= case.ratio / case.bar <= 1.2:
+        case.times = timing.in_turn(slots, 3 * options.rounds, options.turn)
+
+
+# ---- the report --------------------------------------------------------------------------------------------------------------------
+
+
+def run(options: argparse.Namespace) -> report.Report:
+    """``python -m bench kernels``."""
+    import threadpoolctl
+
+    if options.quick:
+        options.sizes, options.batches, options.rounds, options.turn = [(2, 2), (17, 33), (64, 64)], [1, 32], 3, 0.0005
+    before = pynn.get_num_threads()
+    pynn.set_num_threads(1)
+    cases = []
+    with threadpoolctl.threadpool_limits(1), np.errstate(all="ignore"):
+        result = report.Report("kernels", report.header("1 each"))
+        machine = roofline.measure(1, 0.02 if options.quick else 0.1)
+        result.header["limits"] = str(machine)
+        result.header["against"] = "pynn.reference" if options.against == "reference" else "NumPy formulas as compiled lambdas (activations), pynn.reference (the rest)"
+        result.header["timing"] = f"medians of {options.rounds} rounds in turn, {options.turn * 1e3:g} ms or one call each; three times as many near the bar"
+        columns = ["dtype", "in x out", "batch", "order", "pynn µs", "NumPy µs", "ratio", "rate", "unit", "% of limit"]
+        tables: dict[str, report.Table] = {}
+        for case in _all_cases(options):
+            report.progress(str(case))
+            _check(case)
+            _time(case, options)
+            took, theirs = median(case.times["pynn"]), median(case.times["reference"])
+            counted = case.operations if case.function in PRODUCTS and case.batch != 1 else case.touched
+            limit = 100 * machine.least_seconds(case.dtype, case.operations, case.touched) / took
+            unit = "GFLOP/s" if counted is case.operations else "GB/s"
+            table = tables.setdefault(case.kernel, report.Table(case.kernel, columns))
+            table.rows.append([case.dtype, case.size, case.batch, case.order, took * 1e6, theirs * 1e6, case.ratio, counted / took / 1e9, unit, limit])
+            label = case.dtype + ("" if case.batch is None else f", batch {case.batch}") + (", C order" if case.order == "c" else "")
+            result.ratios.setdefault(case.kernel, {}).setdefault(label, {})[case.size] = case.ratio
+            case.arguments, case.tolerance = (), None  # the arrays have done their work
+            cases.append(case)
+    pynn.set_num_threads(before)
+    report.progress("")
+    result.tables = list(tables.values())
+    result.summary = _summary(cases)
+    return result
+
+
+def _summary(cases: Sequence[Case]) -> list[str]:
+    """How many cells clear the bar, by kernel, and every one that does not."""
+    held = [case for case in cases if case.bar is not None]
+    below = [case for case in held if case.bar is not None and case.ratio < case.bar]
+    lines = [f"{len(held) - len(below)} of {len(held)} cells clear the bar: {BAR_ALONE:g}x for one row, {BAR_BATCH:g}x for a batch and weights up to 512x512"]
+    for kernel in dict.fromkeys(case.kernel for case in cases):
+        ratios = [case.ratio for case in cases if case.kernel == kernel]
+        lines.append(f"{kernel}: median {median(ratios):.2f}x, least {min(ratios):.2f}x, most {max(ratios):.2f}x")
+    if any(case.kernel == COPY for case in cases):
+        lines.append(f"{COPY} has no bar: it is a copy here, and the reference returns its argument")
+    lines += [f"below its bar of {case.bar:g}x: {case}: {case.ratio:.2f}x" for case in sorted(below, key=lambda case: case.ratio)]
+    lines += [f"larger, without a bar, below 1x: {case}: {case.ratio:.2f}x" for case in cases if case.bar is None and case.kernel != COPY and case.ratio < 1]
+    return lines
+
+
+def _size(text: str) -> tuple[int, int]:
+    inputs, _, outputs = text.partition("x")
+    try:
+        return int(inputs), int(outputs or inputs)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"size is {text!r}, wanted IN or INxOUT, such as 784x128") from None
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What to time, and how long."""
+    names = list(pynn.kernels.ACTIVATIONS)
+    parser.add_argument("--kernels", nargs="+", choices=KERNELS, default=KERNELS, metavar="KERNEL", help=f"of: {', '.join(KERNELS)}")
+    parser.add_argument("--activations", nargs="+", choices=names, default=names, metavar="NAME", help=f"of: {', '.join(names)}")
+    parser.add_argument("--sizes", nargs="+", type=_size, default=SIZES, metavar="INxOUT", help="sizes of layers (default: 2x2 to 2048x2048 and odd ones)")
+    parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, metavar="N", help="rows (default: 1 32 256)")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES, help="(default: both)")
+    parser.add_argument("--order", choices=("layer", "c", "both"), default="layer", help="weights as a Dense layer keeps them (default), or in NumPy's C order")
+    parser.add_argument("--against", choices=("reference", "formula"), default="reference", help="formula: activations as bare NumPy lambdas, without pynn.reference's bookkeeping")
+    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="(default: 9)")
+    parser.add_argument("--turn", type=float, default=0.003, metavar="SECONDS", help="how long one takes its turn in a round (default: 0.003)")
+    report.add_output_options(parser)
