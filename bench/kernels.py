@@ -217,6 +217,7 @@ def run(options: argparse.Namespace) -> report.Report:
             result.ratios.setdefault(case.kernel, {}).setdefault(label, {})[case.size] = case.ratio
             case.arguments, case.tolerance = (), None  # the arrays have done their work
             cases.append(case)
+            result.measured.append(vars(case))
     pynn.set_num_threads(before)
     report.progress("")
     result.tables = list(tables.values())

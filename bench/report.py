@@ -56,6 +56,7 @@ class Report:
     tables: list[Table] = field(default_factory=list)
     summary: list[str] = field(default_factory=list)
     ratios: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)  # panel -> line -> point -> ratio, to plot
+    measured: list[dict[str, Any]] = field(default_factory=list)  # each cell with the times of all rounds, for --json
 
     def lines(self, markdown: bool = False) -> list[str]:
         """All of it as text."""

@@ -1,0 +1,415 @@
+"""The contestants of ``python -m bench peers``: one class each, with the same methods, computing the same network.
+
+Each takes NumPy arrays and gives NumPy arrays back. ``predict`` and ``step`` are one call from Python; ``epoch`` goes through data that
+``prepare`` has put as the library likes it best. Imports are within the classes: only what is asked for is loaded, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network with an activation after each layer but the last, mean squared error and plain gradient descent."""
+
+    widths: tuple[int, ...]
+    activation: str = "sigmoid"
+    dtype: str = "float32"
+    learning_rate: float = 0.01
+
+    def __str__(self) -> str:
+        return "-".join(map(str, self.widths))
+
+    @property
+    def layers(self) -> list[tuple[int, int]]:
+        """(in, out) of each layer."""
+        return list(zip(self.widths[:-1], self.widths[1:], strict=True))
+
+    @property
+    def weights(self) -> int:
+        """How many weights there are."""
+        return sum(inputs * outputs for inputs, outputs in self.layers)
+
+    def parameters(self) -> list[tuple[Any, Any]]:
+        """The same first values for everyone: weight (out, in) and bias (out,) of each layer."""
+        random = np.random.default_rng(0)
+        scale = [(6 / sum(pair)) ** 0.5 for pair in self.layers]
+        return [
+            ((random.uniform(-s, s, (outputs, inputs))).astype(self.dtype), random.uniform(-0.1, 0.1, outputs).astype(self.dtype))
+            for (inputs, outputs), s in zip(self.layers, scale, strict=True)
+        ]
+
+    def data(self, rows: int, seed: int = 1) -> tuple[Any, Any]:
+        """The same inputs and targets for everyone."""
+        random = np.random.default_rng(seed)
+        x = random.standard_normal((rows, self.widths[0])).astype(self.dtype)
+        return x, random.uniform(0, 1, (rows, self.widths[-1])).astype(self.dtype)
+
+
+class Contestant:
+    """What all have in common: rows in batches, one step after another, unless the library has something better."""
+
+    module = ""  # what must be installed
+    threaded = True  # whether it can use more than one thread
+    tasks: tuple[str, ...] = ("predict", "step", "epoch")
+
+    def __init__(self, net: Net, batch: int, threads: int) -> None:
+        self.net, self.batch, self.threads = net, batch, threads
+        self.setup(net.parameters())
+
+    @staticmethod
+    def environment(threads: int) -> dict[str, str]:
+        """What limits the library to so many threads, set before its process starts."""
+        return dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+
+    def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:
+        """Build the network with these parameters; ``NotImplementedError`` if the library cannot."""
+        raise NotImplementedError
+
+    def predict(self, x: Any) -> Any:
+        """Y."""
+        raise NotImplementedError
+
+    def step(self, x: Any, y: Any) -> float:
+        """One step of gradient descent; the cost before it."""
+        raise NotImplementedError
+
+    def prepare(self, x: Any, y: Any) -> Any:
+        """The data of an epoch, transferred once."""
+        return x, y
+
+    def epoch(self, data: Any) -> None:
+        """One epoch in batches, in order."""
+        x, y = data
+        for i in range(0, len(x), self.batch):
+            self.step(x[i : i + self.batch], y[i : i + self.batch])
+
+
+class Pynn(Contestant):
+    """This library: train_step, and fit for one epoch."""
+
+    module = "pynn"
+
+    @staticmethod
+    def environment(threads: int) -> dict[str, str]:  # noqa: D102
+        return {"PYNN_NUM_THREADS": str(threads)}
+
+    def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
+        import pynn
+
+        activation = getattr(pynn, pynn.kernels.ACTIVATIONS[self.net.activation].class_name)
+        layers: list[Any] = []
+        for inputs, outputs in self.net.layers:
+            layers += [pynn.Dense(inputs, outputs), activation()]
+        self.network = pynn.Network(layers[:-1], optimizer=pynn.SGD(self.net.learning_rate), dtype=self.net.dtype, seed=0)
+        for layer, (weight, bias) in zip(self.network.layers[::2], parameters, strict=True):
+            layer.weight, layer.bias = weight, bias
+        self.predict, self.step = self.network.predict, self.network.train_step  # type: ignore[method-assign]  # nothing in between
+
+    def epoch(self, data: Any) -> None:  # noqa: D102
+        self.network.fit(*data, epochs=1, batch_size=self.batch, shuffle=False)
+
+
+class NumPy(Contestant):
+    """Plain NumPy, written with some care: weights as the products want them, no array made twice."""
+
+    module = "numpy"
+
+    def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
+        # f(x) and f'(x) as a function of x and y = f(x)
+        self.f, self.derivative = {
+            "relu": (lambda x: np.maximum(x, 0), lambda x, y: x > 0),
+            "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), lambda x, y: y * (1 - y)),
+            "tanh": (np.tanh, lambda x, y: 1 - y * y),
+            "arctan": (np.arctan, lambda x, y: 1 / (1 + x * x)),
+            "identity": (lambda x: x, lambda x, y: 1),
+        }[self.net.activation]
+        self.weights = [np.ascontiguousarray(weight.T) for weight, _ in parameters]
+        self.biases = [bias.copy() for _, bias in parameters]
+        self.rate = np.dtype(self.net.dtype).type(self.net.learning_rate)
+
+    def predict(self, x: Any) -> Any:  # noqa: D102
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            x = x @ weight
+            x += bias
+            x = self.f(x)
+        x = x @ self.weights[-1]
+        x += self.biases[-1]
+        return x
+
+    def step(self, x: Any, y: Any) -> float:  # noqa: D102
+        before, after = [], [x]
+        last = len(self.weights) - 1
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            z = after[-1] @ weight
+            z += bias
+            before.append(z)
+            after.append(z if i == last else self.f(z))
+        gradient = after[-1] - y
+        cost = float(np.vdot(gradient, gradient)) / gradient.size
+        gradient *= 2 / gradient.size
+        for i in range(last, -1, -1):
+            weight_gradient = after[i].T @ gradient
+            bias_gradient = gradient.sum(axis=0)
+            if i:
+                gradient = gradient @ self.weights[i].T
+                gradient *= self.derivative(before[i - 1], after[i])
+            weight_gradient *= self.rate
+            bias_gradient *= self.rate
+            self.weights[i] -= weight_gradient
+            self.biases[i] -= bias_gradient
+        return cost
+
+
+class Torch(Contestant):
+    """PyTorch, eager: its functions themselves, fused gradient descent."""
+
+    module = "torch"
+
+    def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
+        import torch
+
+        torch.set_num_threads(self.threads)
+        self.torch = torch
+        self.f = {"identity": lambda x: x}.get(self.net.activation) or getattr(torch, self.net.activation)
+        self.parameters = [tuple(torch.tensor(each, requires_grad=True) for each in pair) for pair in parameters]
+        self.optimizer = torch.optim.SGD([each for pair in self.parameters for each in pair], lr=self.net.learning_rate, fused=True)
+
+    def forward(self, x: Any) -> Any:
+        """Y as a tensor."""
+        linear = self.torch.nn.functional.linear
+        for weight, bias in self.parameters[:-1]:
+            x = self.f(linear(x, weight, bias))
+        return linear(x, *self.parameters[-1])
+
+    def cost(self, x: Any, y: Any) -> Any:
+        """The cost as a tensor."""
+        return self.torch.nn.functional.mse_loss(self.forward(x), y)
+
+    def predict(self, x: Any) -> Any:  # noqa: D102
+        with self.torch.inference_mode():
+            return self.forward(self.torch.from_numpy(x)).numpy()
+
+    def step(self, x: Any, y: Any) -> float:  # noqa: D102
+        cost = self.cost(self.torch.from_numpy(x), self.torch.from_numpy(y))
+        self.optimizer.zero_grad()
+        cost.backward()
+        self.optimizer.step()
+        return float(cost.item())
+
+
+class TorchCompiled(Torch):
+    """PyTorch with torch.compile."""
+
+    def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
+        super().setup(parameters)
+        self.forward = self.torch.compile(super().forward)  # type: ignore[method-assign]
+        self.cost = self.torch.compile(super().cost)  # type: ignore[method-assign]
+
+
+class JAX(Contestant):
+    """JAX: jit of a step, and of an epoch as one lax.scan."""
+
+    module = "jax"
+
+    @staticmethod
+    def environment(threads: int) -> dict[str, str]:  # noqa: D102
+        flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1" if threads == 1 else ""
+        return Contestant.environment(threads) | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+
+    def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
+        import jax
+        import jax.numpy as jnp
+
+        jax.config.update("jax_enable_x64", True)
+        f = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "arctan": jnp.arctan, "identity": lambda x: x}[self.net.activation]
+        rate = self.net.learning_rate
+
+        def forward(parameters: Any, x: Any) -> Any:
+            for weight, bias in parameters[:-1]:
+                x = f(x @ weight + bias)
+            weight, bias = parameters[-1]
+            return x @ weight + bias
+
+        def step(parameters: Any, data: Any) -> Any:
+            x, y = data
+            cost, gradients = jax.value_and_grad(lambda parameters: jnp.mean((forward(parameters, x) - y) ** 2))(parameters)
+            return jax.tree.map(lambda parameter, gradient: parameter - rate * gradient, parameters, gradients), cost
+
+        def epoch(parameters: Any, data: Any) -> Any:
+            parameters, costs = jax.lax.scan(step, parameters, data)
+            return parameters, jnp.mean(costs)
+
+        self.jnp = jnp
+        self.parameters = [(jnp.asarray(weight.T), jnp.asarray(bias)) for weight, bias in parameters]
+        self.jit_forward = jax.jit(forward)
+        self.jit_step = jax.jit(step, donate_argnums=0)
+        self.jit_epoch = jax.jit(epoch, donate_argnums=0)
+
+    def predict(self, x: Any) -> Any:  # noqa: D102
+        return np.asarray(self.jit_forward(self.parameters, x))
+
+    def step(self, x: Any, y: Any) -> float:  # noqa: D102
+        self.parameters, cost = self.jit_step(self.parameters, (x, y))
+        return float(cost)
+
+    def prepare(self, x: Any, y: Any) -> Any:  # noqa: D102
+        return tuple(self.jnp.asarray(each.reshape(-1, self.batch, each.shape[-1])) for each in (x, y))
+
+    def epoch(self, data: Any) -> None:  # noqa: D102
+        self.parameters, cost = self.jit_epoch(self.parameters, data)
+        float(cost)  # waits for the end
+
+
+class ONNXRuntime(Contestant):
+    """ONNX Runtime: prediction only."""
+
+    module = "onnxruntime"
+    tasks = ("predict",)
+
+    def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
+        import onnx
+        import onnxruntime
+        from onnx import helper, numpy_helper
+
+        operator = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "arctan": "Atan", "identity": "Identity"}[self.net.activation]
+        nodes, constants = [], []
+        for i, (weight, bias) in enumerate(parameters):
+            constants += [numpy_helper.from_array(np.ascontiguousarray(weight.T), f"w{i}"), numpy_helper.from_array(bias, f"b{i}")]
+            nodes.append(helper.make_node("Gemm", [f"x{i}", f"w{i}", f"b{i}"], [f"z{i}"]))
+            nodes.append(helper.make_node(operator, [f"z{i}"], [f"x{i + 1}"]))
+        result = nodes[-2].output[0]  # before what would be the last activation
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.net.dtype))
+        x, y = (helper.make_tensor_value_info(name, kind, [None, width]) for name, width in (("x0", self.net.widths[0]), (result, self.net.widths[-1])))
+        model = helper.make_model(helper.make_graph(nodes[:-1], "net", [x], [y], constants), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.checker.check_model(model)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
+        try:
+            self.session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions share no public base; some operators exist in one dtype only
+            raise NotImplementedError(str(error)) from error
+
+    def predict(self, x: Any) -> Any:  # noqa: D102
+        return self.session.run(None, {"x0": x})[0]
+
+
+class ScikitLearn(Contestant):
+    """scikit-learn's MLPRegressor: partial_fit is one step on one batch, or one epoch over many."""
+
+    module = "sklearn"
+
+    def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
+        from sklearn.neural_network import MLPRegressor
+
+        names = {"relu": "relu", "sigmoid": "logistic", "tanh": "tanh", "identity": "identity"}
+        if self.net.activation not in names:
+            raise NotImplementedError(f"has no {self.net.activation}")
+        self.model = MLPRegressor(
+            hidden_layer_sizes=self.net.widths[1:-1], activation=names[self.net.activation], solver="sgd", alpha=0, batch_size=self.batch, shuffle=False,
+            learning_rate_init=self.net.learning_rate * 2 / self.net.widths[-1],  # its cost is half the sum over outputs
+            momentum=0, nesterovs_momentum=False,
+        )  # fmt: skip
+        self.step(*self.net.data(self.batch))  # makes the arrays
+        for i, (weight, bias) in enumerate(parameters):
+            self.model.coefs_[i][...], self.model.intercepts_[i][...] = weight.T, bias
+
+    def predict(self, x: Any) -> Any:  # noqa: D102
+        return self.model.predict(x).reshape(len(x), -1)
+
+    def step(self, x: Any, y: Any) -> float:  # noqa: D102
+        self.model.partial_fit(x, y[:, 0] if y.shape[1] == 1 else y)
+        return 2.0 * self.model.loss_
+
+    def epoch(self, data: Any) -> None:  # noqa: D102
+        self.step(*data)
+
+
+class Numba(Contestant):
+    """A hand-written loop, compiled by Numba, in one thread."""
+
+    module = "numba"
+    threaded = False
+
+    def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
+        from bench import numba_loop
+
+        self.loop = numba_loop
+        self.weights = tuple(np.ascontiguousarray(weight.T) for weight, _ in parameters)
+        self.biases = tuple(bias.copy() for _, bias in parameters)
+        self.values, self.deltas = (tuple(np.empty(width, self.net.dtype) for width in self.net.widths) for _ in range(2))
+        self.gradients = tuple(np.empty_like(weight) for weight in self.weights), tuple(np.empty_like(bias) for bias in self.biases)
+        self.code = numba_loop.ACTIVATIONS.index(self.net.activation)
+        self.rate = np.dtype(self.net.dtype).type(self.net.learning_rate)
+
+    def predict(self, x: Any) -> Any:  # noqa: D102
+        return self.loop.predict(self.weights, self.biases, self.values, self.code, x)
+
+    def step(self, x: Any, y: Any) -> float:  # noqa: D102
+        return float(self.loop.epoch(self.weights, self.biases, self.values, self.deltas, *self.gradients, self.code, x, y, self.batch, self.rate))
+
+    def epoch(self, data: Any) -> None:  # noqa: D102
+        self.step(*data)
+
+
+CONTESTANTS: dict[str, type[Contestant]] = {
+    "pynn": Pynn,
+    "NumPy": NumPy,
+    "torch": Torch,
+    "torch.compile": TorchCompiled,
+    "JAX": JAX,
+    "ONNX Runtime": ONNXRuntime,
+    "scikit-learn": ScikitLearn,
+    "Numba": Numba,
+}
+
+
+def installed(name: str) -> bool:
+    """Whether a contestant can take part."""
+    modules = [CONTESTANTS[name].module] + (["onnx"] if name == "ONNX Runtime" else [])
+    return all(importlib.util.find_spec(module) for module in modules)
+
+
+def serve(pipe: Any, name: str, threads: int) -> None:
+    """What a contestant's process does: build, check and time as it is told through ``pipe``, until that closes."""
+    from bench import timing
+
+    contestant: Any = None
+    batch: tuple[Any, Any] = ()  # type: ignore[assignment]
+    data: Any = None
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    while True:
+        try:
+            command, *arguments = pipe.recv()
+        except (EOFError, OSError):
+            return
+        answer: Any = None
+        try:
+            if command == "build":
+                net, rows = arguments
+                contestant = data = None  # frees the one before
+                contestant = CONTESTANTS[name](net, rows, threads)
+                batch = net.data(rows)
+            elif command == "check":
+                # A prediction; then the cost of a step, a prediction after it, and one after an epoch of two more.
+                answer = [np.array(contestant.predict(batch[0]))]
+                if "step" in contestant.tasks:
+                    answer += [contestant.step(*batch), np.array(contestant.predict(batch[0]))]
+                    contestant.epoch(contestant.prepare(*contestant.net.data(2 * contestant.batch, seed=2)))
+                    answer.append(np.array(contestant.predict(batch[0])))
+            elif command == "prepare":
+                data = contestant.prepare(*contestant.net.data(arguments[0] * contestant.batch, seed=3))
+            elif command == "time":
+                task, calls = arguments
+                call = {"predict": (contestant.predict, batch[0]), "step": (contestant.step, *batch), "epoch": (contestant.epoch, data)}[task]
+                answer = timing.calls_of(*call)(calls)
+            pipe.send(("done", answer))
+        except Exception as error:  # goes to the process that asked, which says what to do about it
+            pipe.send(("cannot" if isinstance(error, NotImplementedError) else "failed", f"{type(error).__name__}: {error}"))
