@@ -55,12 +55,27 @@ static const array *as_array(size_t address)
     return (size_t)Py_TYPE(&a->object) == ndarray_type && (a->flags & ALIGNED_FLAG) ? a : NULL;
 }
 
+/* The head of a numpy.dtype, the same from NumPy 1 on */
+typedef struct {
+    PyObject object;
+    PyTypeObject *scalar;
+    char kind, character, byte_order, flags_of_old;
+    int number;
+} dtype_head;
+
+/* An array that was unpickled has a dtype object of its own. */
+static int same_dtype(const PyObject *dtype, size_t known)
+{
+    const dtype_head *const a = (const dtype_head *)dtype, *const b = (const dtype_head *)known;
+    return a == b || (a->number == b->number && a->byte_order == b->byte_order);
+}
+
 /* dtype of the array, or -1 */
 static int dtype_of(size_t address)
 {
     const array *const a = as_array(address);
     if (!a) return -1;
-    return (size_t)a->dtype == dtypes[PYNN_F32] ? PYNN_F32 : (size_t)a->dtype == dtypes[PYNN_F64] ? PYNN_F64 : -1;
+    return same_dtype(a->dtype, dtypes[PYNN_F32]) ? PYNN_F32 : same_dtype(a->dtype, dtypes[PYNN_F64]) ? PYNN_F64 : -1;
 }
 
 static size_t size_of(int dtype) { return dtype == PYNN_F32 ? sizeof(float) : sizeof(double); }

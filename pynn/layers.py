@@ -190,7 +190,7 @@ class Dense(Layer):
                 raise ValueError(f"Dense: {name} is {number}, wanted at least 1")
         if not isinstance(bias, (bool, np.bool_)):
             raise TypeError(f"Dense: bias is {bias!r}, wanted True or False")
-        if not callable(initializer) and initializer not in INITIALIZERS:
+        if not callable(initializer) and initializer not in list(INITIALIZERS):
             raise ValueError(f"Dense: initializer is {initializer!r}, wanted one of {', '.join(map(repr, INITIALIZERS))} or a function")
         self.in_features = int(in_features)
         self.out_features = int(out_features)

@@ -14,6 +14,8 @@ def positive_rate(value: float, where: str) -> float:
         rate = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{where}: learning_rate is {value!r}, wanted a number") from None
+    except OverflowError:
+        rate = math.inf
     if isinstance(value, str):
         raise TypeError(f"{where}: learning_rate is {value!r}, wanted a number")
     if not math.isfinite(rate) or rate < 0:
