@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -96,6 +97,7 @@ LAYOUTS = {
     "unaligned": lambda array: _shifted(array, 1),
     "byte_swapped": lambda array: array.astype(array.dtype.newbyteorder()),
     "read_only": _read_only,
+    "unpickled": lambda array: pickle.loads(pickle.dumps(array)),  # has a dtype object of its own
     "subclass": lambda array: array.copy().view(Subclass),
 }
 
