@@ -165,6 +165,15 @@ class Network:
         self._random = random
         self._gradients[:] = gradients
 
+    def __copy__(self) -> Network:
+        """A network with arrays of its own, as ``copy.copy`` of each layer; cost and optimizer are shared."""
+        state = self.__getstate__()
+        state["layers"] = [copy.copy(layer) for layer in self.layers]
+        state["_random"] = copy.deepcopy(self._random)
+        other = type(self).__new__(type(self))
+        other.__setstate__(state)
+        return other
+
     # ---- using it ------------------------------------------------------------------------------------------------------------
 
     def predict(self, x: ArrayLike, out: Array | None = None) -> Array:
