@@ -1,0 +1,327 @@
+"""csrc/threads.c: many callers at once, forks, few threads, none left over; and that no schedule changes a bit."""
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from support import digest, output, python, threads, values
+
+import pynn
+from pynn import kernels
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the worker pool needs POSIX threads")
+
+# What the programs below start with: a network large enough to be shared out, and the count of this process's threads.
+START = """
+import hashlib, os, sys, threading, time
+import numpy as np, pynn
+
+def count():
+    return len(os.listdir("/proc/self/task"))
+
+def digest(*arrays):
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+
+x = np.random.default_rng(0).random((256, 200), dtype=np.float32)
+y = x[:, :10].copy()
+
+def network(seed=0):
+    return pynn.Network([pynn.Dense(200, 300), pynn.Sigmoid(), pynn.Dense(300, 10)], optimizer=pynn.SGD(0.1), seed=seed)
+
+def work(seed=0):
+    net = network(seed)
+    net.fit(x, y, epochs=2, batch_size=128)
+    return digest(net.parameters, net.predict(x))
+"""
+
+linux = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in /proc, which only Linux has")
+
+
+def network(dtype="float32", seed=0):
+    return pynn.Network([pynn.Dense(200, 300), pynn.Sigmoid(), pynn.Dense(300, 10)], optimizer=pynn.SGD(0.1), dtype=dtype, seed=seed)
+
+
+# ---- many callers ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_prediction_from_many_threads_at_once_equals_prediction_from_one(dtype, number):
+    net = network(dtype)
+    batches = [values((rows, 200), dtype, rows) for rows in [1, 2, 3, 20, 64, 150, 1, 256] * 8]
+    wanted = [digest(net.predict(x)) for x in batches]
+    with threads(number), ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            assert list(pool.map(lambda x: digest(net.predict(x)), batches)) == wanted
+            assert list(pool.map(lambda x: digest(net.predict(x[0])), batches)) == [digest(net.predict(x[0])) for x in batches]
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_several_networks_train_at_once_as_each_would_alone(dtype, number):
+    x, y = values((256, 200), dtype, 1), values((256, 10), dtype, 2)
+
+    def train(seed):
+        net = network(dtype, seed)
+        net.fit(x, y, epochs=2, batch_size=100)
+        return digest(net.parameters, net.predict(x))
+
+    wanted = [train(seed) for seed in range(6)]
+    with threads(number), ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(train, range(6))) == wanted
+
+
+def test_kernels_may_be_called_from_many_threads_at_once(dtype):
+    weight, x = values((300, 200), dtype, 1), values((100, 200), dtype, 2)
+    long = values(50_000, dtype, 3)
+
+    def everything(_):
+        y = kernels.affine(weight, x)
+        return digest(y, kernels.input_gradient(weight, y), kernels.weight_gradient(y, x), kernels.bias_gradient(y), kernels.activation("tanh", long))
+
+    with threads(4), ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(everything, range(40)))) == 1
+
+
+def test_one_network_trained_from_many_threads_takes_each_step_whole():
+    # Steps wait for each other. All being alike, their order does not matter, and none may be lost or half done.
+    x, y = values((64, 200), "float32", 1), values((64, 10), "float32", 2)
+    alone, shared = network(), network()
+    for _ in range(40):
+        alone.train_step(x, y)
+    with threads(3), ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: shared.train_step(x, y), range(40)))
+    assert digest(shared.parameters) == digest(alone.parameters)
+
+
+def test_the_interpreter_runs_on_while_a_kernel_computes():
+    program = START + """
+# Another thread must get to run Python during one long call, even if it is the only processor's turn.
+sys.setswitchinterval(1000)
+ticks, stop = [], threading.Event()
+def tick():
+    while not stop.is_set():
+        ticks.append(time.monotonic())
+        time.sleep(0.001)
+thread = threading.Thread(target=tick)
+thread.start()
+big = np.ones((3000, 3000), np.float32)
+began = time.monotonic()
+pynn.kernels.affine(big, big)
+ended = time.monotonic()
+stop.set()
+thread.join()
+print(sum(began < tick < ended for tick in ticks) > 0)
+"""
+    assert output(program) == "True"
+
+
+def test_the_number_of_threads_may_change_while_others_compute(dtype):
+    net, x = network(dtype), values((256, 200), dtype)
+    wanted = digest(net.predict(x))
+    with threads(2), ThreadPoolExecutor(4) as pool:
+        results = [pool.submit(lambda: digest(net.predict(x))) for _ in range(300)]
+        for i in range(300):
+            pynn.set_num_threads(1 + i % 5)
+        assert {result.result() for result in results} == {wanted}
+
+
+# ---- how many threads ---------------------------------------------------------------------------------------------------------
+
+
+@linux
+def test_no_thread_exists_after_import_or_for_small_work():
+    assert output(START + "print(count()); n = pynn.Network([pynn.Dense(2, 8), pynn.Tanh(), pynn.Dense(8, 1)])\n"
+                  "n.fit(np.ones((9, 2)), np.ones(9), epochs=9); print(count())", OPENBLAS_NUM_THREADS="1", PYNN_NUM_THREADS="4").split() == ["1", "1"]  # fmt: skip
+
+
+@linux
+def test_a_call_uses_at_most_as_many_threads_as_were_set():
+    program = START + """
+seen = []
+for number in (1, 2, 5, 3, 1, 4):
+    pynn.set_num_threads(number)
+    work()
+    for _ in range(2000):  # surplus workers leave in their own time
+        if count() <= number:
+            break
+        time.sleep(0.005)
+    seen.append(count() <= number)
+pynn.set_num_threads(4)
+work()
+print(all(seen), count())
+"""
+    assert output(program, OPENBLAS_NUM_THREADS="1") == "True 4"
+
+
+def test_bad_numbers_of_threads_are_refused():
+    before = pynn.get_num_threads()
+    for bad in (0, -1):
+        with pytest.raises(ValueError, match="wanted at least 1"):
+            pynn.set_num_threads(bad)
+    for bad in (1.0, "2", None, True, [1]):
+        with pytest.raises(TypeError, match="wanted an integer"):
+            pynn.set_num_threads(bad)
+    assert pynn.get_num_threads() == before
+    for number in (np.int64(2), 255, 10**30):
+        with threads(number):
+            assert pynn.get_num_threads() == min(number, 255)
+
+
+@linux
+def test_idle_workers_take_no_processor_time():
+    program = START + """
+work()
+time.sleep(0.2)  # they look for more work for a moment
+before = time.process_time()
+time.sleep(0.5)
+print(time.process_time() - before < 0.1)
+"""
+    assert output(program, PYNN_NUM_THREADS="4") == "True"
+
+
+def test_the_interpreter_exits_with_workers_alive():
+    assert output(START + "print(work() == work())", PYNN_NUM_THREADS="4") == "True"
+    # ... and in the middle of a call made by a thread that nobody waits for.
+    program = START + """
+net = network()
+def forever():
+    while True:
+        net.fit(x, y, epochs=5)
+threading.Thread(target=forever, daemon=True).start()
+time.sleep(0.2)
+print("end")
+"""
+    assert output(program, PYNN_NUM_THREADS="3") == "end"
+
+
+def test_a_thread_that_cannot_be_started_is_done_without():
+    program = START + """
+import resource
+wanted = work()
+pynn.set_num_threads(1)
+time.sleep(0.2)
+resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, 3 * 2**30))
+threading.stack_size(0)
+pynn.set_num_threads(200)  # their stacks do not all fit
+print(work() == wanted)
+"""
+    assert output(program, OPENBLAS_NUM_THREADS="1", PYNN_NUM_THREADS="2") == "True"
+
+
+# ---- forks -------------------------------------------------------------------------------------------------------------------------
+
+FORK = """
+def in_child(function):
+    read, write = os.pipe()
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            os.write(write, function().encode())
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(write)
+    with open(read, "rb") as file:
+        result = file.read().decode()
+    assert os.waitpid(child, 0)[1] == 0
+    return result
+"""
+
+# From Python 3.12 on a fork beside other threads is a DeprecationWarning, which is right, and not what is tested here.
+QUIET = "import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n"
+
+
+def test_a_child_forked_before_or_after_the_pool_was_used_computes_the_same_bits():
+    program = QUIET + START + FORK + """
+before = in_child(work)
+here = work()
+after = in_child(work)
+nested = in_child(lambda: in_child(work))
+print(before == here == after == nested == work())
+"""
+    assert output(program, PYNN_NUM_THREADS="3") == "True"
+
+
+def test_a_child_forked_while_other_threads_compute_computes_the_same_bits():
+    program = QUIET + START + FORK + """
+wanted = work()
+stop = threading.Event()
+def busy(seed):
+    while not stop.is_set():
+        work(seed)
+others = [threading.Thread(target=busy, args=(seed,)) for seed in range(3)]
+for thread in others:
+    thread.start()
+results = set()
+for _ in range(12):
+    time.sleep(0.01)
+    results.add(in_child(work))
+stop.set()
+for thread in others:
+    thread.join()
+print(results == {wanted})
+"""
+    assert output(program, PYNN_NUM_THREADS="3") == "True"
+
+
+def test_a_network_whose_training_was_cut_off_by_a_fork_can_be_used_in_the_child():
+    program = QUIET + START + FORK + """
+net, stop = network(), threading.Event()
+def busy():
+    while not stop.is_set():
+        net.fit(x, y, batch_size=64)
+thread = threading.Thread(target=busy)
+thread.start()
+def child():
+    net.fit(x, y, batch_size=64)
+    return str(np.isfinite(net.predict(x)).all())
+print({in_child(child) for _ in range(12)})
+stop.set()
+thread.join()
+"""
+    assert output(program, PYNN_NUM_THREADS="3") == "{'True'}"
+
+
+def test_multiprocessing_by_fork_works():
+    program = QUIET + START + """
+import multiprocessing
+wanted = [work(seed) for seed in range(4)]
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print(pool.map(work, range(4)) == wanted)
+"""
+    assert output(program, PYNN_NUM_THREADS="2") == "True"
+
+
+def test_a_network_goes_through_a_pipe_to_another_process():
+    program = QUIET + START + """
+import multiprocessing
+net = network()
+def predict(given):
+    return digest(given.predict(x))
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(pool.apply(predict, (net,)) == predict(net))
+"""
+    assert output(program) == "True"
+
+
+def test_subinterpreters_work_or_refuse_with_a_clear_error():
+    if sys.version_info < (3, 12):
+        pytest.skip("before Python 3.12 all subinterpreters share one lock, and NumPy supports none")
+    program = """
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+made = interpreters.create()
+try:
+    result = interpreters.run_string(made, "import pynn")
+except Exception as error:
+    result = error
+print("survived")
+"""
+    result = python(program)
+    assert result.returncode == 0, result.stderr
+    assert "survived" in result.stdout
