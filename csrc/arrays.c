@@ -51,7 +51,7 @@ typedef struct {
 
 static const array *as_array(size_t address)
 {
-    const array *const a = (const array *)address;
+    array *const a = (array *)address;
     return (size_t)Py_TYPE(&a->object) == ndarray_type && (a->flags & ALIGNED_FLAG) ? a : NULL;
 }
 
