@@ -18,7 +18,7 @@ demo: $(VENV)/pynn $(VENV)/demo.txt
 test: $(VENV)/pynn $(VENV)/test.txt
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: $(VENV)/pynn $(VENV)/bench.txt
+bench: $(VENV)/pynn
 	$(BIN)/python -m bench $(ARGS)
 
 lint: $(VENV)/lint.txt
