@@ -19,9 +19,9 @@ test: $(VENV)/pynn $(VENV)/test.txt
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: $(VENV)/pynn
-	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench $(or $(ARGS),peers)
 
-lint: $(VENV)/lint.txt
+lint: $(VENV)/pynn $(VENV)/lint.txt
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 

@@ -55,11 +55,11 @@ def parser() -> argparse.ArgumentParser:
 
     text = "Learn to read handwritten digits"
     demo = commands.add_parser("demo", help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    demo.add_argument("--epochs", type=_count, default=500, metavar="N", help="passes over the training images")
+    demo.add_argument("--epochs", type=_count, default=1000, metavar="N", help="passes over the training images")
     demo.add_argument("--seed", type=_seed, default=0, metavar="N", help="fixes the held-out fifth, first weights and order")
     demo.add_argument("--hidden", type=_count, default=96, metavar="N", help="width of the hidden layer")
     demo.add_argument("--batch-size", type=_count, default=8, metavar="N", help="images in one step")
-    demo.add_argument("--learning-rate", type=_rate, default=0.4, metavar="RATE", help="of gradient descent")
+    demo.add_argument("--learning-rate", type=_rate, default=0.3, metavar="RATE", help="of gradient descent")
     demo.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of all numbers")
     demo.add_argument("--threads", type=_count, default=get_num_threads(), metavar="N", help="at most so many")
     demo.add_argument("--picture", type=_file, default="demo.png", metavar="FILE", help="where to draw costs and answers")

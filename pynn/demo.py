@@ -44,11 +44,11 @@ class Trained(NamedTuple):
 
 
 def train(
-    epochs: int = 500,
+    epochs: int = 1000,
     seed: int = 0,
     hidden: int = 96,
     batch_size: int = 8,
-    learning_rate: float = 0.4,
+    learning_rate: float = 0.3,
     dtype: str = "float32",
     progress: Callable[[Progress], object] | None = None,
 ) -> Trained:
