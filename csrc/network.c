@@ -87,8 +87,8 @@ int pynn_network_new(int dtype, size_t count, const pynn_layer *layers, void *pa
             free(net);
             return PYNN_UNKNOWN;
         }
-        stage *const last = net->stages + net->count - 1;
-        if (!dense && net->count && last->dense && last->activation == PYNN_NO_ACTIVATION) {
+        stage *const last = net->count ? net->stages + net->count - 1 : NULL;
+        if (!dense && last && last->dense && last->activation == PYNN_NO_ACTIVATION) {
             if (!is_identity(layer->kind)) last->activation = layer->kind;
         } else {
             net->stages[net->count++] = (stage){dense, dense ? PYNN_NO_ACTIVATION : layer->kind, layer->order, layer->in, layer->out,
@@ -105,7 +105,7 @@ int pynn_network_new(int dtype, size_t count, const pynn_layer *layers, void *pa
     net->scale = 2.0 / (double)pynn_network_out(net);
     cursor wide = {NULL, 0, 0}, scratch = {NULL, 0, 0};
     give(&wide, net->widest, 1, net->size);
-    give(&scratch, net->widest, 4, net->size);
+    give(&scratch, wide.used / net->size, 4, net->size);
     for (const stage *s = net->stages; s < net->stages + net->count; s++)
         if (s->dense) {
             size_t work;

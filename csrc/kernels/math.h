@@ -78,16 +78,16 @@ INLINE exp_sum exp_divisor(V minus_s, V p)
 /* -1/D */
 INLINE V exp_inverse(exp_sum s) { return v_fma(v_fma(s.q, s.d_lo, v_fma(s.q, s.d, v_set1(1))), s.q, s.q); }
 
-/* sigmoid(x) = m for x < 0, 1 - m for x >= 0, and f' = m (1 - m), where m = 1 / (1 + e^|x|) = S / D */
+/* sigmoid(x) = m for x < 0, 1 - m for x >= 0, and f' = m - m^2, where m = 1 / (1 + e^|x|) = S / D */
 INLINE void math_sigmoid(V x, V *y, V *df)
 {
     const exp_parts e = exp_split(v_abs(x));
     const V m = v_mul(exp_inverse(exp_divisor(e.minus_s, v_fma(e.z, e.c, e.r))), e.minus_s), rest = v_sub(v_set1(1), m);
     *y = v_select(v_lt(x, v_zero()), m, rest);
-    *df = v_mul(m, rest);
+    *df = v_fma(v_sub(v_zero(), m), m, m);
 }
 
-/* |tanh(x)| = (e^v - 1) / (e^v + 1) = (1 - S + p) / D and f' = 4 m (1 - m) with v = 2 |x|, m = 1 / (1 + e^v) = S / D */
+/* |tanh(x)| = (e^v - 1) / (e^v + 1) = (1 - S + p) / D and f' = 4 (m - m^2) with v = 2 |x|, m = 1 / (1 + e^v) = S / D */
 INLINE void math_tanh(V x, V *y, V *df)
 {
     const V a = v_abs(x), one = v_set1(1);
@@ -99,18 +99,18 @@ INLINE void math_tanh(V x, V *y, V *df)
     const V first = v_mul(n, s.q);
     *y = v_copysign(v_fma(v_add(v_fma(first, s.d_lo, v_fma(first, s.d, n)), n_lo), s.q, first), x);
     const V inverse = exp_inverse(s), m = v_mul(inverse, e.minus_s);
-    *df = v_mul(v_mul(inverse, v_fma(m, v_set1(-4), v_set1(4))), e.minus_s);
+    *df = v_mul(v_mul(v_fma(v_sub(v_zero(), m), inverse, inverse), v_set1(4)), e.minus_s);
 }
 
 /* atan(x), up to 1 from its polynomial, beyond 1 as pi/2 + atan(-1/|x|) */
 INLINE V math_atan(V x)
 {
     static const T c[] = {
-#if IS_F64 /* atan(t) = t + t^3 c(t^2), 0 <= t <= 1, relative error 2^-56.4 */
-        -0x1.5555555555526p-2, 0x1.99999999955b0p-3, -0x1.249249237ecf6p-3, 0x1.c71c717f93de3p-4, -0x1.745d11a89c94dp-4,
-        0x1.3b136644586c7p-4, -0x1.110e4deac608cp-4, 0x1.e1bb7a9c126d4p-5, -0x1.ae5d99f75bb5bp-5, 0x1.82d7b2d1c34c9p-5,
-        -0x1.599b1795779d4p-5, 0x1.2c1aeeb9342b6p-5, -0x1.e9b882e261f34p-6, 0x1.67e7931de4da5p-6, -0x1.c6e6a87113dc6p-7,
-        0x1.d6bda88905429p-8, -0x1.792a8d14a643cp-9, 0x1.b26b02c60ad1fp-11, -0x1.3dcd7a8b5e9dbp-13, 0x1.b994954034334p-17,
+#if IS_F64 /* atan(t) = t + t^3 c(t^2), 0 <= t <= 1, relative error 2^-57.3 */
+        -0x1.555555555551dp-2, 0x1.9999999994b2ap-3, -0x1.249249235b8ddp-3, 0x1.c71c7177f1d86p-4, -0x1.745d112838a0ep-4,
+        0x1.3b1360a94707bp-4, -0x1.110e21d2aa6dbp-4, 0x1.e1b97f3da4c75p-5, -0x1.ae55096996625p-5, 0x1.82bb6365a1b7dp-5,
+        -0x1.5952abd1cf784p-5, 0x1.2b8aa9f4c1520p-5, -0x1.e7f86ec4965d9p-6, 0x1.65cb86206e8e6p-6, -0x1.c2ff51fa79166p-7,
+        0x1.d14dfd97cbb44p-8, -0x1.73a83b91a357dp-9, 0x1.aac07eb56f30ep-11, -0x1.37417a05e610cp-13, 0x1.af3c2a88f6fccp-17,
 #else /* 2^-27.8 */
         -0x1.55553ep-2f, 0x1.9991e4p-3f, -0x1.242086p-3f, 0x1.c08c50p-4f, -0x1.580938p-4f,
         0x1.da2ac6p-5f, -0x1.fd8024p-6f, 0x1.642726p-7f, -0x1.d35c14p-10f,
@@ -124,7 +124,9 @@ INLINE V math_atan(V x)
     const V far_lo = v_fma(t_lo, v_fma(z, v_set1(NUMBER(-0.5, -0.5)), v_set1(1)), v_set1(NUMBER(-0x1.777a5cp-25, 0x1.1a62633145c07p-54)));
     const V base = v_select(far, v_set1(NUMBER(0x1.921fb6p+0, 0x1.921fb54442d18p+0)), v_zero());
     const V y = v_add(base, t), y_lo = v_add(v_add(v_sub(base, y), t), v_select(far, far_lo, v_zero()));
-    return v_copysign(v_add(y, v_fma(v_mul(t, z), polynomial(z, v_mul(z, z), c, sizeof c / sizeof *c, 3), y_lo)), x);
+    const V cube = v_mul(t, z), cube_lo = v_fma(t, z, v_neg(cube)); /* to be multiplied by c, where it matters about -0.22 */
+    const V sum_lo = v_fma(cube_lo, v_set1(NUMBER(-0.22, -0.22)), y_lo);
+    return v_copysign(v_add(y, v_fma(cube, polynomial(z, v_mul(z, z), c, sizeof c / sizeof *c, IS_F64 ? 4 : 3), sum_lo)), x);
 }
 
 /* 1 / (1 + x^2); beyond LARGE, where 1 + x^2 = x^2 and the square overflows before its inverse vanishes, (1/x)^2 */

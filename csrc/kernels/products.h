@@ -142,7 +142,8 @@ static void pack(size_t nv, size_t columns, size_t depth, const T *b, size_t b_s
 /* Elements of scratch that product may use; the caller has checked that they can be counted. */
 static size_t product_scratch(size_t rows, size_t columns, size_t depth)
 {
-    const size_t panel = depth * PANEL, line = 4 * (rows > columns ? rows : columns); /* a part of a product may be a single line */
+    const size_t panel = depth * PANEL, wide = rows > columns ? rows : columns;
+    const size_t line = 4 * (wide + LANES); /* a part of a product may be a single line */
     return panel > line ? panel : line;
 }
 
