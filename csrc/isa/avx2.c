@@ -64,6 +64,11 @@ INLINE void v_deal_4s_f32(v_f32 r[2])
     r[1] = _mm256_permute2f128_ps(r[0], r[1], 0x31);
     r[0] = a;
 }
+INLINE v_f32 v_sum_4s_f32(v_f32 x)
+{
+    x = _mm256_add_ps(x, _mm256_permute_ps(x, 0xb1));
+    return _mm256_add_ps(x, _mm256_permute_ps(x, 0x4e));
+}
 INLINE v_f32 v_repeat_4_f32(const float *p) { return _mm256_broadcast_ps((const __m128 *)(const void *)p); }
 
 INLINE void v_transpose_f32(v_f32 *r)
@@ -114,6 +119,11 @@ INLINE v_f64 v_exponent_f64(v_f64 t)
 }
 INLINE v_f64 v_load_4s_f64(const double *p, size_t ld) { (void)ld; return _mm256_loadu_pd(p); }
 INLINE void v_deal_4s_f64(v_f64 *r) { (void)r; }
+INLINE v_f64 v_sum_4s_f64(v_f64 x)
+{
+    x = _mm256_add_pd(x, _mm256_permute_pd(x, 0x5));
+    return _mm256_add_pd(x, _mm256_permute4x64_pd(x, 0x4e));
+}
 INLINE v_f64 v_repeat_4_f64(const double *p) { return _mm256_loadu_pd(p); }
 INLINE void v_transpose_f64(v_f64 *r)
 {

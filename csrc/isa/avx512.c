@@ -66,6 +66,11 @@ INLINE void v_deal_4s_f32(v_f32 r[4])
     r[2] = _mm512_shuffle_f32x4(b, d, 0x88);
     r[3] = _mm512_shuffle_f32x4(b, d, 0xdd);
 }
+INLINE v_f32 v_sum_4s_f32(v_f32 x)
+{
+    x = _mm512_add_ps(x, _mm512_permute_ps(x, 0xb1));
+    return _mm512_add_ps(x, _mm512_permute_ps(x, 0x4e));
+}
 INLINE v_f32 v_repeat_4_f32(const float *p) { return _mm512_broadcast_f32x4(_mm_loadu_ps(p)); }
 
 INLINE void v_transpose_f32(v_f32 *r)
@@ -127,6 +132,11 @@ INLINE void v_deal_4s_f64(v_f64 r[2])
     const __m512d a = _mm512_shuffle_f64x2(r[0], r[1], 0x44);
     r[1] = _mm512_shuffle_f64x2(r[0], r[1], 0xee);
     r[0] = a;
+}
+INLINE v_f64 v_sum_4s_f64(v_f64 x)
+{
+    x = _mm512_add_pd(x, _mm512_permute_pd(x, 0x55));
+    return _mm512_add_pd(x, _mm512_permutex_pd(x, 0x4e));
 }
 INLINE v_f64 v_repeat_4_f64(const double *p) { return _mm512_broadcast_f64x4(_mm256_loadu_pd(p)); }
 INLINE void v_transpose_f64(v_f64 *r)

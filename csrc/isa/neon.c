@@ -54,6 +54,11 @@ INLINE v_f32 v_exponent_f32(v_f32 t)
 }
 INLINE v_f32 v_load_4s_f32(const float *p, size_t ld) { (void)ld; return vld1q_f32(p); }
 INLINE void v_deal_4s_f32(v_f32 *r) { (void)r; }
+INLINE v_f32 v_sum_4s_f32(v_f32 x)
+{
+    x = vaddq_f32(x, vrev64q_f32(x));
+    return vaddq_f32(x, vextq_f32(x, x, 2));
+}
 INLINE v_f32 v_repeat_4_f32(const float *p) { return vld1q_f32(p); }
 
 INLINE void v_transpose_f32(v_f32 *r)
@@ -102,6 +107,7 @@ INLINE v_f64 v_exponent_f64(v_f64 t)
 }
 INLINE v_f64 v_load_4s_f64(const double *p, size_t ld) { (void)ld; return vld1q_f64(p); }
 INLINE void v_deal_4s_f64(v_f64 *r) { (void)r; }
+INLINE v_f64 v_sum_4s_f64(v_f64 x) { return x; } /* never called */
 INLINE v_f64 v_repeat_4_f64(const double *p) { return vld1q_f64(p); }
 INLINE void v_transpose_f64(v_f64 *r)
 {

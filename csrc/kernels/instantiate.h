@@ -7,6 +7,8 @@
 #error "define TILE_ROWS and TILE_VECTORS, the registers of one product tile"
 #endif
 
+#define MANY_REGISTERS (TILE_ROWS >= 8) /* 32 vectors, not 16 */
+
 #include "table.h"
 #include "vector.h"
 

@@ -45,12 +45,13 @@ INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, si
     T lanes[4 * DOT_ROWS * 4];
     V chain[4][DOT_PARTS];
     const size_t rows = units * DOT_ROWS, fours = depth - depth % 4;
-    for (size_t j = 0; j < rows; j++) {
-        lanes[4 * j] = start ? start[j * start_step] : 0;
-        lanes[4 * j + 1] = lanes[4 * j + 2] = lanes[4 * j + 3] = 0;
-    }
+    if (start)
+        for (size_t j = 0; j < rows; j++) {
+            lanes[4 * j] = start[j * start_step];
+            lanes[4 * j + 1] = lanes[4 * j + 2] = lanes[4 * j + 3] = 0;
+        }
     UNROLL for (size_t u = 0; u < units; u++)
-        UNROLL for (size_t p = 0; p < DOT_PARTS; p++) chain[u][p] = v_load(lanes + u * DOT_ROWS * 4 + p * LANES);
+        UNROLL for (size_t p = 0; p < DOT_PARTS; p++) chain[u][p] = start ? v_load(lanes + u * DOT_ROWS * 4 + p * LANES) : v_zero();
     size_t k = 0;
     for (; DOT_ROWS > 1 && k + LANES <= fours; k += LANES) {
         V dealt[4][DOT_ROWS];
@@ -69,9 +70,15 @@ INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, si
             UNROLL for (size_t u = 0; u < units; u++)
                 chain[u][p] = v_fma(ak, v_load_4s(b + u * DOT_ROWS * ld + k + p * LANES, ld), chain[u][p]);
         }
+    const int summed = DOT_PARTS == 1 && fours == depth;
     UNROLL for (size_t u = 0; u < units; u++)
-        UNROLL for (size_t p = 0; p < DOT_PARTS; p++) v_store(lanes + u * DOT_ROWS * 4 + p * LANES, chain[u][p]);
+        UNROLL for (size_t p = 0; p < DOT_PARTS; p++)
+            v_store(lanes + u * DOT_ROWS * 4 + p * LANES, summed ? v_sum_4s(chain[u][p]) : chain[u][p]);
     for (size_t j = 0; j < rows; j++) {
+        if (summed) {
+            sums[j] = lanes[4 * j];
+            continue;
+        }
         T *const four = lanes + 4 * j;
         for (k = fours; k < depth; k++) four[k - fours] = s_fma(a[k], b[j * ld + k], four[k - fours]);
         sums[j] = (four[0] + four[1]) + (four[2] + four[3]);
@@ -206,11 +213,13 @@ static void product_line(size_t columns, size_t depth, const T *a, size_t a_step
 #define LINE(VECTORS, CHAINS, LAST) \
     line_tile(VECTORS, CHAINS, LAST, depth, a, a_step, b + j, b_step, from, start_step, learning_rate, c + j, roomy)
         if (chains == 4) {
-            if (vectors > 3) LINE(3, 4, LANES);
+            const size_t most = MANY_REGISTERS ? 4 : 3;
+            if (vectors > most) LINE(MANY_REGISTERS ? 4 : 3, 4, LANES);
+            else if (MANY_REGISTERS && vectors == 4) LINE(4, 4, n_last);
             else if (vectors == 3) LINE(3, 4, n_last);
             else if (vectors == 2) LINE(2, 4, n_last);
             else LINE(1, 4, n_last);
-            j += 3 * LANES;
+            j += most * LANES;
         } else {
             if (vectors > 8) {
                 LINE(8, 1, LANES);

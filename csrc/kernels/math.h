@@ -1,8 +1,15 @@
 /* math.h: tanh, sigmoid and atan as vectors, each with its derivative, from one set of formulas for float32 and float64.
  *
  * Only operations that IEEE-754 rounds exactly, in a fixed order and without a branch, so every instruction set gives the same
- * bits. What would cost more than half a unit in the last place is carried on as a second word (..._lo) and added last. Nothing
- * here flips the sign of a NaN or lets two of them meet, for instruction sets differ in what comes of that. */
+ * bits. What would cost more than half a unit in the last place is carried on as a second word (..._lo) and added last. No two
+ * different NaN meet here (hence 0 - m for -m, and -1/d), for instruction sets differ in which one they keep.
+ *
+ * Worst error found, in units of the last place, subnormal results included:
+ *                 float32, every input     float64, millions of random and hard points
+ *   sigmoid       f 0.96   f' 1.50         f 0.98   f' 1.45
+ *   tanh          f 0.89   f' 1.50         f 0.97   f' 1.41
+ *   arctan        f 1.00   f' 1.91         f 0.99   f' 1.90
+ */
 #define NUMBER(f32, f64) ((T)(IS_F64 ? (f64) : (f32))) /* a constant of the element type */
 #define polynomial F(polynomial)
 #define exp_parts F(exp_parts)
@@ -27,11 +34,11 @@ INLINE V polynomial(V z, V z2, const T *c, int n, int single)
 }
 
 /* e^v = (1 + p) / S, what tanh and sigmoid are made of, for v >= 0 or NaN: v = j ln 2 + r, j whole, S = 2^-j, p = e^r - 1.
- * |r| <= (ln 2)/2 up to v = J ln 2, where S turns subnormal no further; then r grows until the functions have vanished. */
+ * |r| <= (ln 2)/2 while 2^-j can be stored, be it as a subnormal; then j stays and r grows, until the functions have vanished. */
 typedef struct {
-    V w, r, r_lo;  /* r = w + r_lo rounded, w exact */
-    V z, c;        /* p = r + z c, z = r^2 */
-    V minus_s;     /* -S, exact even where it is subnormal */
+    V w, r, r_lo; /* r = w + r_lo rounded, w exact */
+    V z, c;       /* p = r + z c, z = r^2 */
+    V minus_s;    /* -S */
 } exp_parts;
 
 INLINE exp_parts exp_split(V v)
@@ -44,8 +51,8 @@ INLINE exp_parts exp_split(V v)
         0.5f, 0x1.555554p-3f, 0x1.5554bp-5f, 0x1.11118ap-7f, 0x1.6d723ep-10f, 0x1.a032e4p-13f,
 #endif
     };
-    const V last = v_set1(NUMBER(103.5, 744.6)), end = v_set1(NUMBER(105.5, 746.6)); /* J = 149, 1074 */
-    /* what is added to it is rounded to a whole number in its low bits, from which v_exponent makes S 2^64 or S 2^512 */
+    const V last = v_set1(NUMBER(103.5, 744.6)), end = v_set1(NUMBER(105.5, 746.6));
+    /* What is added to it is rounded to a whole number, in the low bits, from which v_exponent makes 2^64 S or 2^512 S. */
     const V shift = v_set1(NUMBER(0x1.8p23 + 64, 0x1.8p52 + 512));
     const V t = v_fma(v_min(v, last), v_set1(NUMBER(-0x1.715476p+0, -0x1.71547652b82fep+0)), shift); /* never NaN */
     const V minus_j = v_sub(t, shift);
@@ -87,7 +94,8 @@ INLINE void math_sigmoid(V x, V *y, V *df)
     *df = v_fma(v_sub(v_zero(), m), m, m);
 }
 
-/* |tanh(x)| = (e^v - 1) / (e^v + 1) = (1 - S + p) / D and f' = 4 (m - m^2) with v = 2 |x|, m = 1 / (1 + e^v) = S / D */
+/* |tanh(x)| = (e^v - 1) / (e^v + 1) = (1 - S + p) / D and f' = 4 (m - m^2) with v = 2 |x|, m = 1 / (1 + e^v) = S / D.
+ * Where 1 - S is rounded, f is about 1, and what n lacks then is added to d instead. */
 INLINE void math_tanh(V x, V *y, V *df)
 {
     const V a = v_abs(x), one = v_set1(1);
@@ -102,7 +110,7 @@ INLINE void math_tanh(V x, V *y, V *df)
     *df = v_mul(v_mul(v_fma(v_sub(v_zero(), m), inverse, inverse), v_set1(4)), e.minus_s);
 }
 
-/* atan(x), up to 1 from its polynomial, beyond 1 as pi/2 + atan(-1/|x|) */
+/* atan |x| = atan(t) or, beyond 1, pi/2 + atan(t): t = |x| or -1/|x| */
 INLINE V math_atan(V x)
 {
     static const T c[] = {
@@ -120,8 +128,9 @@ INLINE V math_atan(V x)
     const M far = v_lt(v_set1(1), a);
     const V inverse = v_div(v_set1(-1), a);
     const V t = v_select(far, inverse, a), z = v_mul(t, t);
-    const V t_lo = v_mul(inverse, v_fma(inverse, a, v_set1(1))); /* of -1/a, to be multiplied by atan', about 1 - t^2 / 2 */
-    const V far_lo = v_fma(t_lo, v_fma(z, v_set1(NUMBER(-0.5, -0.5)), v_set1(1)), v_set1(NUMBER(-0x1.777a5cp-25, 0x1.1a62633145c07p-54)));
+    const V t_lo = v_mul(inverse, v_fma(inverse, a, v_set1(1))); /* of -1/a; atan' is about 1 - t^2 / 2 */
+    const V slope = v_fma(z, v_set1(NUMBER(-0.5, -0.5)), v_set1(1));
+    const V far_lo = v_fma(t_lo, slope, v_set1(NUMBER(-0x1.777a5cp-25, 0x1.1a62633145c07p-54)));
     const V base = v_select(far, v_set1(NUMBER(0x1.921fb6p+0, 0x1.921fb54442d18p+0)), v_zero());
     const V y = v_add(base, t), y_lo = v_add(v_add(v_sub(base, y), t), v_select(far, far_lo, v_zero()));
     const V cube = v_mul(t, z), cube_lo = v_fma(t, z, v_neg(cube)); /* to be multiplied by c, where it matters about -0.22 */
@@ -129,7 +138,7 @@ INLINE V math_atan(V x)
     return v_copysign(v_add(y, v_fma(cube, polynomial(z, v_mul(z, z), c, sizeof c / sizeof *c, IS_F64 ? 4 : 3), sum_lo)), x);
 }
 
-/* 1 / (1 + x^2); beyond LARGE, where 1 + x^2 = x^2 and the square overflows before its inverse vanishes, (1/x)^2 */
+/* 1 / (1 + x^2); where 1 + x^2 is x^2 (far), (1/x)^2 instead, because x^2 overflows before its inverse vanishes */
 INLINE V math_atan_gradient(V x)
 {
     const V a = v_min(v_set1(NUMBER(0x1p100, 0x1p1000)), v_abs(x));
