@@ -20,7 +20,7 @@ def declarations(header: str) -> str:
 
 MSVC = sys.platform == "win32"
 # Contraction would fuse operations that the order contract keeps apart; hidden symbols cannot clash with another library's.
-FLAGS = ["/std:c11", "/O2", "/fp:precise"] if MSVC else ["-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden"]
+FLAGS = ["/std:c11", "/O2", "/fp:precise"] if MSVC else ["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden"]
 
 # One abi3 extension serves all versions from 3.11 on; free-threaded builds have no such interface before 3.15.
 LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")

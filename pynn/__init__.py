@@ -26,14 +26,14 @@ __all__ = [
     "Network",
     "Progress",
     "costs",
-    "datasets",
+    "datasets",  # noqa: F405 - below
     "get_num_threads",
     "instruction_set",
     "instruction_sets",
     "kernels",
     "network",
     "optimizers",
-    "reference",
+    "reference",  # noqa: F405 - below
     "set_num_threads",
     "training",
     *layers.__all__,

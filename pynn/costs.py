@@ -11,8 +11,8 @@ from pynn.kernels import Array
 class MSE:
     """Mean squared error, C = 1/n Σ (ŷ - y)² over all samples and outputs (Cost Function).
 
-    A cost is any object that can be called with a prediction and a target, of the same shape, and has ``gradient``. Shapes that differ
-    are a ``ValueError``, anything but real numbers a ``TypeError``.
+    A cost is any object that can be called with a prediction and a target, of the same shape, and has ``gradient``. Shapes that
+    differ are a ``ValueError``, anything but real numbers a ``TypeError``.
 
     >>> import numpy as np, pynn
     >>> cost = pynn.MSE()

@@ -111,9 +111,7 @@ def progress_on(stream: TextIO, epochs: int) -> Iterator[Callable[[Progress], No
             pass
         else:
             size = shutil.get_terminal_size()  # tqdm by itself shows nothing on a terminal that does not know its size
-            with tqdm.tqdm(
-                total=epochs, unit=" epochs", file=stream, ncols=min(100, size.columns), nrows=size.lines
-            ) as bar:
+            with tqdm.tqdm(total=epochs, unit=" epochs", file=stream, ncols=min(100, size.columns), nrows=size.lines) as bar:
 
                 def move(progress: Progress) -> None:
                     complete = progress.epoch - (progress.row < progress.rows)
@@ -146,9 +144,7 @@ def draw(trained: Trained, file: Path) -> None:
     backend: Any = importlib.import_module("matplotlib.backends.backend_agg")
     figure = figures.Figure(figsize=(13, 5.6), facecolor="white")
     backend.FigureCanvasAgg(figure)
-    left, right = figure.add_gridspec(
-        1, 2, width_ratios=(1, 1.5), left=0.055, right=0.985, top=0.79, bottom=0.11, wspace=0.09
-    )
+    left, right = figure.add_gridspec(1, 2, width_ratios=(1, 1.5), left=0.055, right=0.985, top=0.79, bottom=0.11, wspace=0.09)
 
     tests = len(trained.answer)
     layers = ", ".join(map(repr, trained.network.layers))

@@ -6,8 +6,8 @@ floating-point arguments (float64 if any of them is float64, or if none is float
 of a new array; it must have exactly that shape and dtype, and may overlap an input. :mod:`pynn.reference` has the same
 functions in plain NumPy.
 
-Errors: complex, object or string data is a ``TypeError``, and so is an ``out`` of another dtype; shapes that do not go together are a
-``ValueError``. NaN and infinity flow through as IEEE-754 says.
+Errors: complex, object or string data is a ``TypeError``, and so is an ``out`` of another dtype; shapes that do not go together
+are a ``ValueError``. NaN and infinity flow through as IEEE-754 says.
 
 This is the only module that touches the extension.
 """
@@ -45,13 +45,16 @@ def _introduce_arrays() -> None:
     _lib.arrays_describe(id(array), seen)
     sizes = [number for axis in zip(array.shape, array.strides, strict=True) for number in axis]
     if list(seen) != [array.ctypes.data, array.ndim, array.flags.num, id(F32), *sizes]:
-        raise ImportError(f"pynn: NumPy {np.__version__} lays out its arrays in memory in a way that this build of pynn does not know")
+        raise ImportError(
+            f"pynn: NumPy {np.__version__} lays out its arrays in memory in a way that this build of pynn does not know"
+        )
 
 
 _introduce_arrays()
 
 
 def fail(status: int, where: str) -> NoReturn:
+    """Raise what a status of the C core (csrc/pynn.h) means in Python."""
     if status == _lib.PYNN_NO_MEMORY:
         raise MemoryError(f"{where}: no memory for the kernel's workspace")
     if status == _lib.PYNN_TOO_LARGE:
@@ -69,7 +72,9 @@ def as_floats(value: ArrayLike, where: str, name: str, dtype: np.dtype[Any] | No
     """
     array = np.asarray(value)
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
-        raise TypeError(f"{where}: {name} has dtype {array.dtype}, wanted float32 or float64 (integers and booleans are converted)")
+        raise TypeError(
+            f"{where}: {name} has dtype {array.dtype}, wanted float32 or float64 (integers and booleans are converted)"
+        )
     if dtype is None:
         dtype = F32 if array.dtype.kind == "f" and array.dtype.itemsize < 8 else F64
     return array.astype(dtype, copy=False)
@@ -93,7 +98,11 @@ def _rows(array: Array, where: str, name: str) -> Array:
 def _weight(array: Array, where: str) -> Array:
     if array.ndim != 2:
         raise ValueError(f"{where}: weight has shape {array.shape}, wanted (out_features, in_features)")
-    return array if array.flags.aligned and (array.flags.c_contiguous or array.flags.f_contiguous) else np.require(array, requirements=["C", "A"])
+    return (
+        array
+        if array.flags.aligned and (array.flags.c_contiguous or array.flags.f_contiguous)
+        else np.require(array, requirements=["C", "A"])
+    )
 
 
 def _same_shape(where: str, **arrays: Array) -> None:
@@ -144,7 +153,9 @@ def affine(weight: ArrayLike, x: ArrayLike, bias: ArrayLike | None = None, out: 
     weight, x = _weight(weight, where), _rows(x, where, "x")
     bias = _rows(rest[0], where, "bias") if rest else None
     if x.shape[-1] != weight.shape[1]:
-        raise ValueError(f"{where}: x has {x.shape[-1]} features, weight takes {weight.shape[1]} (shapes {x.shape} and {weight.shape})")
+        raise ValueError(
+            f"{where}: x has {x.shape[-1]} features, weight takes {weight.shape[1]} (shapes {x.shape} and {weight.shape})"
+        )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"{where}: bias has shape {bias.shape}, wanted {weight.shape[:1]}")
     y = _empty((*x.shape[:-1], weight.shape[0]), x.dtype)
@@ -223,7 +234,10 @@ def input_gradient(weight: ArrayLike, y_gradient: ArrayLike, out: Array | None =
     weight, y_gradient = _common(where, weight=weight, y_gradient=y_gradient)
     weight, y_gradient = _weight(weight, where), _rows(y_gradient, where, "y_gradient")
     if y_gradient.shape[-1] != weight.shape[0]:
-        raise ValueError(f"{where}: y_gradient has {y_gradient.shape[-1]} features, weight gives {weight.shape[0]} (shapes {y_gradient.shape} and {weight.shape})")
+        raise ValueError(
+            f"{where}: y_gradient has {y_gradient.shape[-1]} features, weight gives {weight.shape[0]} "
+            f"(shapes {y_gradient.shape} and {weight.shape})"
+        )
     dx = _empty((*y_gradient.shape[:-1], weight.shape[1]), weight.dtype)
     if status := _lib.arrays_input_gradient(id(weight), id(y_gradient), id(dx)):
         fail(status, where)
@@ -236,7 +250,7 @@ def input_gradient(weight: ArrayLike, y_gradient: ArrayLike, out: Array | None =
 class ActivationInfo(NamedTuple):
     """One row of the list of activations (csrc/kernels/activation_list.h)."""
 
-    index: int
+    number: int
     name: str
     class_name: str
     formula: str
@@ -261,7 +275,7 @@ ACTIVATIONS: dict[str, ActivationInfo] = {
         for i in range(_lib.pynn_activation_count())
     )
 }
-_INDEX = {name: row.index for name, row in ACTIVATIONS.items()}
+_INDEX = {name: row.number for name, row in ACTIVATIONS.items()}
 
 
 def _activation_index(name: str, where: str) -> int:
@@ -274,8 +288,8 @@ def _activation_index(name: str, where: str) -> int:
 def activation(name: str, x: ArrayLike, out: Array | None = None) -> Array:
     """Y = f(X), elementwise (Activation Layers).
 
-    ``name`` is one of ``pynn.kernels.ACTIVATIONS``, an unknown one a ``ValueError``; ``x`` has any shape, which the result has too. ``out``
-    may be ``x``.
+    ``name`` is one of ``pynn.kernels.ACTIVATIONS``, an unknown one a ``ValueError``; ``x`` has any shape, which the result has
+    too. ``out`` may be ``x``.
 
     >>> import numpy as np, pynn
     >>> pynn.kernels.activation("relu", np.array([-1.0, 2.0]))
@@ -373,8 +387,8 @@ def mean_squared_error_gradient(prediction: ArrayLike, target: ArrayLike, out: A
 def gradient_descent(parameters: Array, gradients: ArrayLike, learning_rate: float) -> None:
     """θ := θ - α ∂C/∂θ, in place, one fused multiply-add for each parameter (Gradient Descent).
 
-    ``parameters`` is a float32 or float64 array of any shape and strides, ``gradients`` has its shape, ``learning_rate`` is rounded to its
-    dtype. Raises ``TypeError`` if ``parameters`` is no such array, ``ValueError`` if it is read-only.
+    ``parameters`` is a float32 or float64 array of any shape and strides, ``gradients`` has its shape, ``learning_rate`` is
+    rounded to its dtype. Raises ``TypeError`` if ``parameters`` is no such array, ``ValueError`` if it is read-only.
 
     >>> import numpy as np, pynn
     >>> theta = np.array([1.0, 2.0])
@@ -406,8 +420,8 @@ def gradient_descent(parameters: Array, gradients: ArrayLike, learning_rate: flo
 class Plan:
     """A network as the engine runs it: layers over one arena of parameters (csrc/network.c).
 
-    ``layers`` are tuples (activation or None for a dense layer, in_features, out_features, whether the weight lies in C order, where its
-    weight begins in ``parameters``, where its bias begins or None).
+    ``layers`` are tuples (activation or None for a dense layer, in_features, out_features, whether the weight lies in C order,
+    where its weight begins in ``parameters``, where its bias begins or None).
     """
 
     def __init__(self, layers: Sequence[tuple[str | None, int, int, bool, int, int | None]], parameters: Array) -> None:
@@ -435,7 +449,8 @@ plan_train = _lib.arrays_train
 def weight_in_c_order(in_features: int, out_features: int) -> bool:
     """Whether a Dense layer of this shape does best to keep its weight in C order, (out, in), rather than transposed."""
     order: int = _lib.pynn_weight_order(in_features, out_features)
-    return order == _lib.PYNN_OUT_MAJOR
+    out_major: int = _lib.PYNN_OUT_MAJOR
+    return order == out_major
 
 
 # ---- what runs the kernels -----------------------------------------------------------------------------------------------------
@@ -520,7 +535,9 @@ def _configure() -> None:
     if forced:
         status = _lib.pynn_use_instruction_set(forced.encode())
         if status == _lib.PYNN_UNSUPPORTED:
-            raise ImportError(f"PYNN_INSTRUCTION_SET={forced}: this processor cannot run it; it can run {', '.join(instruction_sets())}")
+            raise ImportError(
+                f"PYNN_INSTRUCTION_SET={forced}: this processor cannot run it; it can run {', '.join(instruction_sets())}"
+            )
         if status:
             raise ImportError(f"PYNN_INSTRUCTION_SET={forced}: unknown, wanted one of portable, avx2, avx512, neon")
     threads = os.environ.get("PYNN_NUM_THREADS")

@@ -1,7 +1,7 @@
 """Layers: each a name, its shapes and its mathematics.
 
-A layer is any object with ``forward(x)`` and ``backward(y_gradient)``; a layer of one's own works in a network as it is, and one that
-has parameters to learn derives from :class:`Layer`.
+A layer is any object with ``forward(x)`` and ``backward(y_gradient)``; a layer of one's own works in a network as it is, and
+one that has parameters to learn derives from :class:`Layer`.
 """
 
 from __future__ import annotations
@@ -82,9 +82,10 @@ INITIALIZERS: dict[str, Initializer] = {"glorot_uniform": glorot_uniform, "he_un
 class Layer:
     """What a layer of one's own derives from if it has parameters.
 
-    Such a layer lists the shapes of its parameters in ``shapes`` and draws their first values in ``initial``; a network then keeps them with
-    all others, in ``network.parameters``, as attributes of these names, and gradients as attributes ``<name>_gradient``, which
-    ``backward`` fills. ``in_features`` and ``out_features`` are numbers, or None where any will do (then the layer gives as many features as it takes).
+    Such a layer lists the shapes of its parameters in ``shapes`` and draws their first values in ``initial``; a network then
+    keeps them with all others, in ``network.parameters``, as attributes of these names, and gradients as attributes
+    ``<name>_gradient``, which ``backward`` fills. ``in_features`` and ``out_features`` are numbers, or None where any will do
+    (then the layer gives as many features as it takes).
 
     >>> import numpy as np, pynn
     >>> class Scale(pynn.Layer):
@@ -165,10 +166,11 @@ class Layer:
 class Dense(Layer):
     """Y = W X + B, one weighted sum of the inputs for each output (Forward Pass).
 
-    ``in_features`` and ``out_features`` are integers from 1 up. ``initializer`` draws the first weight (out_features, in_features): "glorot_uniform",
-    "he_uniform", "zeros", or a function of that shape and a ``numpy.random.Generator``; the first bias is zero. ``weight``, ``bias`` and their gradients are
-    arrays to read, and to assign to or write into. Until it is first looked at, a layer has no values: the network that it becomes part of
-    draws them by its own seed, but values that it has by then stay. On its own a layer computes in float32, in a network in the network's dtype.
+    ``in_features`` and ``out_features`` are integers from 1 up. ``initializer`` draws the first weight (out_features,
+    in_features): "glorot_uniform", "he_uniform", "zeros", or a function of that shape and a ``numpy.random.Generator``; the
+    first bias is zero. ``weight``, ``bias`` and their gradients are arrays to read, and to assign to or write into. Until it is
+    first looked at, a layer has no values: the network that it becomes part of draws them by its own seed, but values that it
+    has by then stay. On its own a layer computes in float32, in a network in the network's dtype.
 
     Raises ``ValueError`` or ``TypeError`` for arguments that make no sense, and for an ``x`` that does not fit.
 
@@ -182,7 +184,9 @@ class Dense(Layer):
     in_features: int
     out_features: int
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, initializer: str | Initializer = "glorot_uniform") -> None:
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, initializer: str | Initializer = "glorot_uniform"
+    ) -> None:
         for name, number in (("in_features", in_features), ("out_features", out_features)):
             if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
                 raise TypeError(f"Dense: {name} is {number!r}, wanted an integer")
@@ -191,7 +195,9 @@ class Dense(Layer):
         if not isinstance(bias, (bool, np.bool_)):
             raise TypeError(f"Dense: bias is {bias!r}, wanted True or False")
         if not callable(initializer) and initializer not in list(INITIALIZERS):
-            raise ValueError(f"Dense: initializer is {initializer!r}, wanted one of {', '.join(map(repr, INITIALIZERS))} or a function")
+            raise ValueError(
+                f"Dense: initializer is {initializer!r}, wanted one of {', '.join(map(repr, INITIALIZERS))} or a function"
+            )
         self.in_features = int(in_features)
         self.out_features = int(out_features)
         self.has_bias = bool(bias)
@@ -201,8 +207,10 @@ class Dense(Layer):
         self._values = values  # no attributes: they are properties
 
     def shapes(self) -> dict[str, tuple[int, ...]]:  # noqa: D102 - Layer says it
-        weight = {"weight": (self.out_features, self.in_features)}
-        return {**weight, "bias": (self.out_features,)} if self.has_bias else weight
+        shapes: dict[str, tuple[int, ...]] = {"weight": (self.out_features, self.in_features)}
+        if self.has_bias:
+            shapes["bias"] = (self.out_features,)
+        return shapes
 
     def initial(self, name: str, random: np.random.Generator) -> ArrayLike:  # noqa: D102
         if name == "bias":
@@ -308,7 +316,10 @@ class Dense(Layer):
         arrays = self._arrays()
         y_gradient = self._fitting(y_gradient, "y_gradient", self.out_features, "gives")
         if y_gradient.shape[:-1] != self._x.shape[:-1]:
-            raise ValueError(f"{self}: y_gradient has shape {y_gradient.shape}, wanted {(*self._x.shape[:-1], self.out_features)}, as forward gave")
+            raise ValueError(
+                f"{self}: y_gradient has shape {y_gradient.shape}, "
+                f"wanted {(*self._x.shape[:-1], self.out_features)}, as forward gave"
+            )
         kernels.weight_gradient(y_gradient, self._x, out=arrays["weight_gradient"])
         if self.has_bias:
             kernels.bias_gradient(y_gradient, out=arrays["bias_gradient"])
@@ -332,7 +343,8 @@ def check_features(array: Array, where: str, name: str, features: int, verb: str
         samples = array.shape[0] if array.ndim == 2 else "samples"
         count = f"{array.shape[-1]} features" if array.ndim in (1, 2) else f"{array.ndim} dimensions"
         raise ValueError(
-            f"{where}: {name} has {count}, the layer {verb} {features} (got shape {array.shape}, wanted ({samples}, {features}) or ({features},))"
+            f"{where}: {name} has {count}, the layer {verb} {features} "
+            f"(got shape {array.shape}, wanted ({samples}, {features}) or ({features},))"
         )
 
 
@@ -358,7 +370,8 @@ class Activation(Layer):
         return y
 
     def backward(self, y_gradient: ArrayLike) -> Array:
-        """∂C/∂X = ∂C/∂Y ⊙ f′(X) (Backpropagation 2), for the last ``forward``, whose shape ``y_gradient`` has, else a ``ValueError``.
+        """∂C/∂X = ∂C/∂Y ⊙ f′(X) (Backpropagation 2), for the last ``forward``, whose shape ``y_gradient`` has, else a
+        ``ValueError``.
 
         Before any ``forward`` it is a ``RuntimeError``.
 
@@ -419,10 +432,13 @@ def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
     return memory[start : start + size * dtype.itemsize].view(dtype)
 
 
-def bind_layers(layers: list[Layer], dtype: np.dtype[Any], random: np.random.Generator) -> tuple[Array, Array, dict[tuple[int, str], int]]:
+def bind_layers(
+    layers: list[Layer], dtype: np.dtype[Any], random: np.random.Generator
+) -> tuple[Array, Array, dict[tuple[int, str], int]]:
     """Put all parameters of ``layers`` side by side in one arena, their gradients in another, and give each layer its views.
 
-    Values that a layer has stay, others are drawn from ``random``, in order. Returns the arenas and where each (layer number, name) begins.
+    Values that a layer has stay, others are drawn from ``random``, in order. Returns the arenas and where each (layer number,
+    name) begins.
     """
     offsets: dict[tuple[int, str], int] = {}
     size = 0

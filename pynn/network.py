@@ -29,16 +29,19 @@ def _counted(value: int, where: str, name: str, least: int) -> int:
     except TypeError:
         raise TypeError(f"{where}: {name} is {value!r}, wanted an integer") from None
     if isinstance(value, bool) or number < least:
-        raise (TypeError if isinstance(value, bool) else ValueError)(f"{where}: {name} is {value!r}, wanted an integer from {least} up")
+        raise (TypeError if isinstance(value, bool) else ValueError)(
+            f"{where}: {name} is {value!r}, wanted an integer from {least} up"
+        )
     return number
 
 
 class Network:
     """Layers in a row, trained by gradient descent on a cost.
 
-    ``layers`` is a sequence of layers, each taking as many features as the one before gives (else a ``ValueError`` that names both); a layer belongs to one
-    network. ``cost`` and ``optimizer`` default to mean squared error and plain gradient descent. All arrays have ``dtype``, float32 or float64; what
-    goes in is converted. ``seed`` fixes the initial weights and the shuffling, on every machine; None draws new ones.
+    ``layers`` is a sequence of layers, each taking as many features as the one before gives (else a ``ValueError`` that names
+    both); a layer belongs to one network. ``cost`` and ``optimizer`` default to mean squared error and plain gradient descent.
+    All arrays have ``dtype``, float32 or float64; what goes in is converted. ``seed`` fixes the initial weights and the
+    shuffling, on every machine; None draws new ones.
 
     Networks pickle, copy and deepcopy. ``predict`` and ``evaluate`` may be called from many threads at once.
 
@@ -75,7 +78,9 @@ class Network:
         seen: set[int] = set()
         for i, layer in enumerate(self.layers):
             name = f"layer {i}, {layer!r}"
-            if isinstance(layer, type) or not (callable(getattr(layer, "forward", None)) and callable(getattr(layer, "backward", None))):
+            if isinstance(layer, type) or not (
+                callable(getattr(layer, "forward", None)) and callable(getattr(layer, "backward", None))
+            ):
                 raise TypeError(f"Network: {name}, is not a layer: it wants forward(x) and backward(y_gradient)")
             if id(layer) in seen:
                 raise ValueError(f"Network: {name}, comes twice; copy.deepcopy makes another one of it")
@@ -90,7 +95,10 @@ class Network:
             elif not isinstance(layer, Layer):
                 width = None  # a stranger may give any number
         if not callable(self.cost) or not callable(getattr(self.cost, "gradient", None)):
-            raise TypeError(f"Network: cost is {self.cost!r}, wanted an object to call with (prediction, target) that has gradient(prediction, target)")
+            raise TypeError(
+                f"Network: cost is {self.cost!r}, "
+                "wanted an object to call with (prediction, target) that has gradient(prediction, target)"
+            )
         if isinstance(self.optimizer, type) or not callable(getattr(self.optimizer, "step", None)):
             raise TypeError(f"Network: optimizer is {self.optimizer!r}, wanted an object with step(parameters, gradients)")
 
@@ -99,7 +107,9 @@ class Network:
         own = [layer for layer in self.layers if isinstance(layer, Layer)]
         self._parameters, self._gradients, offsets = bind_layers(own, self._dtype, self._random)
         self._plan: kernels.Plan | None = None
-        self._in: int | None = next((width for layer in self.layers if (width := getattr(layer, "in_features", None)) is not None), None)
+        self._in: int | None = next(
+            (width for layer in self.layers if (width := getattr(layer, "in_features", None)) is not None), None
+        )
         dense = [layer for layer in self.layers if type(layer) is Dense]
         if len(own) == len(self.layers) and dense and all(type(layer) is Dense or _is_built_in(layer) for layer in own):
             width = dense[0].in_features
@@ -109,7 +119,7 @@ class Network:
                     order = kernels.weight_in_c_order(layer.in_features, layer.out_features)
                     rows.append((None, width, layer.out_features, order, offsets[i, "weight"], offsets.get((i, "bias"))))
                     width = layer.out_features
-                else:
+                elif isinstance(layer, Activation):
                     rows.append((layer.name, width, width, True, 0, None))
             self._plan = kernels.Plan(rows, self._parameters)
             self._in, self._out = dense[0].in_features, width
@@ -153,7 +163,9 @@ class Network:
         return f"Network([{layers}], cost={self.cost!r}, optimizer={self.optimizer!r}, dtype={self._dtype.name!r}{seed})"
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {key: value for key, value in self.__dict__.items() if key not in ("_plan", "_handle", "_parameters", "_gradients")}
+        state = {
+            key: value for key, value in self.__dict__.items() if key not in ("_plan", "_handle", "_parameters", "_gradients")
+        }
         state["gradients"] = self._gradients.copy()
         return state
 
@@ -179,8 +191,9 @@ class Network:
     def predict(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Y for ``x`` (in_features,) or (samples, in_features); keeps nothing.
 
-        ``out``, an array of the result's shape and the network's dtype, takes the result instead of a new array. Row i of a batch has the
-        bits that it has alone. Raises ``ValueError`` for a shape that does not fit, ``TypeError`` for what is not real numbers.
+        ``out``, an array of the result's shape and the network's dtype, takes the result instead of a new array. Row i of a
+        batch has the bits that it has alone. Raises ``ValueError`` for a shape that does not fit, ``TypeError`` for what is not
+        real numbers.
 
         >>> import numpy as np, pynn
         >>> net = pynn.Network([pynn.Dense(2, 8), pynn.Sigmoid(), pynn.Dense(8, 1)], seed=0)
@@ -247,7 +260,8 @@ class Network:
         return gradient
 
     def train_step(self, x: ArrayLike, y: ArrayLike) -> float:
-        """One step of the optimizer on a batch ``x`` (samples, in_features), ``y`` (samples, out_features), or on one sample; returns the cost before it.
+        """One step of the optimizer on a batch ``x`` (samples, in_features), ``y`` (samples, out_features), or on one sample;
+        returns the cost before it.
 
         Raises ``ValueError`` for shapes that do not fit, ``TypeError`` for what is not real numbers, before anything has changed.
 
@@ -280,12 +294,14 @@ class Network:
         patience: int = 10,
         progress: Callable[[Progress], object] | None = None,
     ) -> History:
-        """Train on ``x`` (samples, in_features), ``y`` (samples, out_features), or (samples,) if there is one output, in mini-batches.
+        """Train on ``x`` (samples, in_features), ``y`` (samples, out_features), or (samples,) if there is one output, in mini-
+        batches.
 
-        Each of ``epochs`` passes takes the rows in a new order (or as they are, if not ``shuffle``), ``batch_size`` at a time; the last batch may be smaller.
-        With ``tol``, training ends once the cost has not fallen by more than ``tol`` below its best for ``patience`` epochs in a row. ``epochs`` defaults to 1, or,
-        with ``tol``, to as many as that takes. ``progress`` is called with a ``Progress`` some twenty times a second. Ctrl-C leaves the parameters at a
-        completed step. Returns a ``History``.
+        Each of ``epochs`` passes takes the rows in a new order (or as they are, if not ``shuffle``), ``batch_size`` at a time;
+        the last batch may be smaller. With ``tol``, training ends once the cost has not fallen by more than ``tol`` below its
+        best for ``patience`` epochs in a row. ``epochs`` defaults to 1, or, with ``tol``, to as many as that takes.
+        ``progress`` is called with a ``Progress`` after each epoch, and within long ones some twenty times a second. Ctrl-C
+        leaves the parameters at a completed step. Returns a ``History``.
 
         Raises ``ValueError`` or ``TypeError`` for arguments that make no sense, before anything has changed.
 
@@ -344,7 +360,16 @@ class Network:
     def _trains_in_c(self) -> bool:
         return self._plan is not None and type(self.cost) is MSE and type(self.optimizer) is SGD
 
-    def _train(self, x: Array, y: Array, order: NDArray[np.int64] | None, first: int, rows: int, batch_size: int, costs: NDArray[np.float64]) -> None:
+    def _train(
+        self,
+        x: Array,
+        y: Array,
+        order: NDArray[np.int64] | None,
+        first: int,
+        rows: int,
+        batch_size: int,
+        costs: NDArray[np.float64],
+    ) -> None:
         """Steps on the batches of rows first .. first + rows - 1 of an epoch, in C if all of the network is pynn's own."""
         if self._trains_in_c():
             rate = self.optimizer.learning_rate
@@ -376,4 +401,9 @@ def _apply(layer: Any, x: Array) -> Array:
 
 def _is_built_in(layer: Any) -> bool:
     """Whether C knows this activation: exactly one of the classes made from its list."""
-    return isinstance(layer, Activation) and type(layer).__bases__ == (Activation,) and layer.name in kernels.ACTIVATIONS and type(layer).__module__ == Activation.__module__
+    return (
+        isinstance(layer, Activation)
+        and type(layer).__bases__ == (Activation,)
+        and layer.name in kernels.ACTIVATIONS
+        and type(layer).__module__ == Activation.__module__
+    )

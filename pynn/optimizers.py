@@ -26,8 +26,8 @@ def positive_rate(value: float, where: str) -> float:
 class SGD:
     """Gradient descent, θ := θ - α ∂C/∂θ (Gradient Descent).
 
-    ``learning_rate`` α is a finite number from 0 up, else a ``ValueError``; it may be assigned between steps. An optimizer is any object with
-    ``step(parameters, gradients)``, which changes the parameters in place.
+    ``learning_rate`` α is a finite number from 0 up, else a ``ValueError``; it may be assigned between steps. An optimizer is
+    any object with ``step(parameters, gradients)``, which changes the parameters in place.
 
     >>> import numpy as np, pynn
     >>> optimizer = pynn.SGD(learning_rate=0.5)

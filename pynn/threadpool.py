@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-import threadpoolctl
+import threadpoolctl  # type: ignore[import-untyped]
 
 from pynn import kernels
 

@@ -16,8 +16,8 @@ SECONDS_PER_CALL = 0.05  # of C between two looks at Ctrl-C and two reports of p
 class History:
     """What ``fit`` saw.
 
-    ``cost`` has one number for each epoch: the mean, over its rows, of each batch's cost before its update. ``converged`` tells whether ``tol``
-    ended the training.
+    ``cost`` has one number for each epoch: the mean, over its rows, of each batch's cost before its update. ``converged`` tells
+    whether ``tol`` ended the training.
 
     >>> import pynn
     >>> pynn.History([0.5, 0.25])
@@ -39,8 +39,8 @@ class History:
 class Progress:
     """Where ``fit`` is, as told to its ``progress`` function.
 
-    ``epoch`` counts from 1, ``epochs`` is how many there will be at most, or None; ``row`` of ``rows`` of this epoch are done; ``cost`` is their mean
-    cost so far.
+    ``epoch`` counts from 1, ``epochs`` is how many there will be at most, or None; ``row`` of ``rows`` of this epoch are done;
+    ``cost`` is their mean cost so far.
 
     >>> import pynn
     >>> pynn.training.Progress(1, 20, 320, 1000, 0.5)
@@ -76,7 +76,8 @@ def fit(
     patience: int,
     progress: Callable[[Progress], object] | None,
 ) -> History:
-    """Take ``step(order, first, number of rows, batch_size, costs)`` through epochs of ``rows`` rows; see ``Network.fit``, which has checked the rest.
+    """Take ``step(order, first, number of rows, batch_size, costs)`` through epochs of ``rows`` rows; see ``Network.fit``,
+    which has checked the rest.
 
     An interrupt, or an error in ``progress``, leaves the parameters as the last completed step made them.
     """
