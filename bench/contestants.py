@@ -1,13 +1,15 @@
 """The contestants of ``python -m bench peers``: one class each, with the same methods, computing the same network.
 
-Each takes NumPy arrays and gives NumPy arrays back. ``predict`` and ``step`` are one call from Python; ``epoch`` goes through data that
-``prepare`` has put as the library likes it best. Imports are within the classes: only what is asked for is loaded, in a process of its own.
+Each takes NumPy arrays and gives NumPy arrays back. ``predict`` and ``step`` are one call from Python; ``epoch`` goes through
+data that ``prepare`` has put as the library likes it best. Imports are within the classes: only what is asked for is loaded, in a
+process of its own.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,7 @@ class Net:
     learning_rate: float = 0.01
 
     def __str__(self) -> str:
+        """The widths, as the command line takes them."""
         return "-".join(map(str, self.widths))
 
     @property
@@ -61,6 +64,7 @@ class Contestant:
     tasks: tuple[str, ...] = ("predict", "step", "epoch")
 
     def __init__(self, net: Net, batch: int, threads: int) -> None:
+        """Build ``net``, to be trained in batches of ``batch`` rows."""
         self.net, self.batch, self.threads = net, batch, threads
         self.setup(net.parameters())
 
@@ -180,7 +184,9 @@ class Torch(Contestant):
         self.torch = torch
         self.f = {"identity": lambda x: x}.get(self.net.activation) or getattr(torch, self.net.activation)
         self.parameters = [tuple(torch.tensor(each, requires_grad=True) for each in pair) for pair in parameters]
-        self.optimizer = torch.optim.SGD([each for pair in self.parameters for each in pair], lr=self.net.learning_rate, fused=True)
+        self.optimizer = torch.optim.SGD(
+            [each for pair in self.parameters for each in pair], lr=self.net.learning_rate, fused=True
+        )
 
     def forward(self, x: Any) -> Any:
         """Y as a tensor."""
@@ -229,7 +235,9 @@ class JAX(Contestant):
         import jax.numpy as jnp
 
         jax.config.update("jax_enable_x64", True)
-        f = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "arctan": jnp.arctan, "identity": lambda x: x}[self.net.activation]
+        f = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "arctan": jnp.arctan, "identity": lambda x: x}[
+            self.net.activation
+        ]
         rate = self.net.learning_rate
 
         def forward(parameters: Any, x: Any) -> Any:
@@ -279,16 +287,26 @@ class ONNXRuntime(Contestant):
         import onnxruntime
         from onnx import helper, numpy_helper
 
-        operator = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "arctan": "Atan", "identity": "Identity"}[self.net.activation]
+        operator = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "arctan": "Atan", "identity": "Identity"}[
+            self.net.activation
+        ]
         nodes, constants = [], []
         for i, (weight, bias) in enumerate(parameters):
-            constants += [numpy_helper.from_array(np.ascontiguousarray(weight.T), f"w{i}"), numpy_helper.from_array(bias, f"b{i}")]
+            constants += [
+                numpy_helper.from_array(np.ascontiguousarray(weight.T), f"w{i}"),
+                numpy_helper.from_array(bias, f"b{i}"),
+            ]
             nodes.append(helper.make_node("Gemm", [f"x{i}", f"w{i}", f"b{i}"], [f"z{i}"]))
             nodes.append(helper.make_node(operator, [f"z{i}"], [f"x{i + 1}"]))
         result = nodes[-2].output[0]  # before what would be the last activation
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.net.dtype))
-        x, y = (helper.make_tensor_value_info(name, kind, [None, width]) for name, width in (("x0", self.net.widths[0]), (result, self.net.widths[-1])))
-        model = helper.make_model(helper.make_graph(nodes[:-1], "net", [x], [y], constants), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        x, y = (
+            helper.make_tensor_value_info(name, kind, [None, width])
+            for name, width in (("x0", self.net.widths[0]), (result, self.net.widths[-1]))
+        )
+        model = helper.make_model(
+            helper.make_graph(nodes[:-1], "net", [x], [y], constants), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+        )
         onnx.checker.check_model(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
@@ -313,7 +331,8 @@ class ScikitLearn(Contestant):
         if self.net.activation not in names:
             raise NotImplementedError(f"has no {self.net.activation}")
         self.model = MLPRegressor(
-            hidden_layer_sizes=self.net.widths[1:-1], activation=names[self.net.activation], solver="sgd", alpha=0, batch_size=self.batch, shuffle=False,
+            hidden_layer_sizes=self.net.widths[1:-1], activation=names[self.net.activation],
+            solver="sgd", alpha=0, batch_size=self.batch, shuffle=False,
             learning_rate_init=self.net.learning_rate * 2 / self.net.widths[-1],  # its cost is half the sum over outputs
             momentum=0, nesterovs_momentum=False,
         )  # fmt: skip
@@ -345,7 +364,10 @@ class Numba(Contestant):
         self.weights = tuple(np.ascontiguousarray(weight.T) for weight, _ in parameters)
         self.biases = tuple(bias.copy() for _, bias in parameters)
         self.values, self.deltas = (tuple(np.empty(width, self.net.dtype) for width in self.net.widths) for _ in range(2))
-        self.gradients = tuple(np.empty_like(weight) for weight in self.weights), tuple(np.empty_like(bias) for bias in self.biases)
+        self.gradients = (
+            tuple(np.empty_like(weight) for weight in self.weights),
+            tuple(np.empty_like(bias) for bias in self.biases),
+        )
         self.code = numba_loop.ACTIVATIONS.index(self.net.activation)
         self.rate = np.dtype(self.net.dtype).type(self.net.learning_rate)
 
@@ -353,7 +375,11 @@ class Numba(Contestant):
         return self.loop.predict(self.weights, self.biases, self.values, self.code, x)
 
     def step(self, x: Any, y: Any) -> float:  # noqa: D102
-        return float(self.loop.epoch(self.weights, self.biases, self.values, self.deltas, *self.gradients, self.code, x, y, self.batch, self.rate))
+        return float(
+            self.loop.epoch(
+                self.weights, self.biases, self.values, self.deltas, *self.gradients, self.code, x, y, self.batch, self.rate
+            )
+        )
 
     def epoch(self, data: Any) -> None:  # noqa: D102
         self.step(*data)
@@ -407,9 +433,13 @@ def serve(pipe: Any, name: str, threads: int) -> None:
             elif command == "prepare":
                 data = contestant.prepare(*contestant.net.data(arguments[0] * contestant.batch, seed=3))
             elif command == "time":
-                task, calls = arguments
-                call = {"predict": (contestant.predict, batch[0]), "step": (contestant.step, *batch), "epoch": (contestant.epoch, data)}[task]
-                answer = timing.calls_of(*call)(calls)
+                task, calls, clock = arguments
+                call = {
+                    "predict": (contestant.predict, batch[0]),
+                    "step": (contestant.step, *batch),
+                    "epoch": (contestant.epoch, data),
+                }[task]
+                answer = timing.calls_of(*call, clock=getattr(time, clock))(calls)
             pipe.send(("done", answer))
         except Exception as error:  # goes to the process that asked, which says what to do about it
             pipe.send(("cannot" if isinstance(error, NotImplementedError) else "failed", f"{type(error).__name__}: {error}"))

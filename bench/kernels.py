@@ -61,11 +61,18 @@ class Case:
         return timing.ratio(self.times["pynn"], self.times["reference"])
 
     def __str__(self) -> str:
-        parts = [self.kernel, self.dtype, self.size, "" if self.batch is None else f"batch {self.batch}", f"order {self.order}" if self.order else ""]
+        """A line of the summary."""
+        parts = [
+            self.kernel,
+            self.dtype,
+            self.size,
+            "" if self.batch is None else f"batch {self.batch}",
+            f"order {self.order}" if self.order else "",
+        ]
         return " ".join(filter(None, parts))
 
 
-# ---- cases ------------------------------------------------------------------------------------------------------------------------
+# ---- cases -----------------------------------------------------------------------------------------------------------
 
 
 def _weight(inputs: int, outputs: int, dtype: str, order: str, random: np.random.Generator) -> tuple[Any, Any]:
@@ -76,7 +83,9 @@ def _weight(inputs: int, outputs: int, dtype: str, order: str, random: np.random
     return (np.ascontiguousarray(layer.weight) if order == "c" else layer.weight), layer.bias
 
 
-def _cases(kernel: str, inputs: int, outputs: int, batch: int, dtype: str, order: str, activations: Sequence[str]) -> Iterator[Case]:
+def _cases(
+    kernel: str, inputs: int, outputs: int, batch: int, dtype: str, order: str, activations: Sequence[str]
+) -> Iterator[Case]:
     """The cases of one kernel for a layer of this size, with inputs of their own."""
     random = np.random.default_rng([inputs, outputs, batch])
     item, eps = np.dtype(dtype).itemsize, float(np.finfo(dtype).eps)
@@ -90,15 +99,43 @@ def _cases(kernel: str, inputs: int, outputs: int, batch: int, dtype: str, order
     if kernel in PRODUCTS:
         weight, bias = _weight(inputs, outputs, dtype, order, random)
         x, dy = draw(inputs), draw(outputs)
-        arguments, depth = {"affine": ((weight, x, bias), inputs), "input_gradient": ((weight, dy), outputs), "weight_gradient": ((dy, x), batch)}[kernel]
+        arguments, depth = {
+            "affine": ((weight, x, bias), inputs),
+            "input_gradient": ((weight, dy), outputs),
+            "weight_gradient": ((dy, x), batch),
+        }[kernel]
         # Each of two sums of `depth` products may be off by depth x eps/2 x the sum of their magnitudes.
         tolerance = (depth + 2) * eps * getattr(pynn.reference, kernel)(*map(np.abs, arguments))
         touched = item * weights + rows * (inputs + outputs)
-        yield Case(kernel, kernel, dtype, size, weights, batch, "" if kernel == "weight_gradient" else order, arguments, 2.0 * weights * batch, touched, tolerance)
+        yield Case(
+            kernel,
+            kernel,
+            dtype,
+            size,
+            weights,
+            batch,
+            "" if kernel == "weight_gradient" else order,
+            arguments,
+            2.0 * weights * batch,
+            touched,
+            tolerance,
+        )
     elif kernel == "bias_gradient":
         dy = draw(outputs)
         tolerance = (batch + 2) * eps * pynn.reference.bias_gradient(np.abs(dy))
-        yield Case(kernel, kernel, dtype, f"{outputs}", weights, batch, "", (dy,), float(batch * outputs), rows * outputs + item * outputs, tolerance)
+        yield Case(
+            kernel,
+            kernel,
+            dtype,
+            f"{outputs}",
+            weights,
+            batch,
+            "",
+            (dy,),
+            float(batch * outputs),
+            rows * outputs + item * outputs,
+            tolerance,
+        )
     elif kernel in ("activation", "activation_gradient"):
         for name in activations:
             x, dy = draw(outputs), draw(outputs)
@@ -106,17 +143,43 @@ def _cases(kernel: str, inputs: int, outputs: int, batch: int, dtype: str, order
             # NumPy's functions are good to 4 ULP, and formulas take a few of them.
             tolerance = 16 * eps * np.abs(getattr(pynn.reference, kernel)(*arguments))
             touched = rows * outputs * len(arguments)
-            yield Case(f"{kernel}[{name}]", kernel, dtype, f"{outputs}", weights, batch, "", arguments, float(batch * outputs), touched, tolerance)
+            yield Case(
+                f"{kernel}[{name}]",
+                kernel,
+                dtype,
+                f"{outputs}",
+                weights,
+                batch,
+                "",
+                arguments,
+                float(batch * outputs),
+                touched,
+                tolerance,
+            )
     elif kernel == "gradient_descent":
         n = weights + outputs
         parameters, gradients = (random.standard_normal(n).astype(dtype) for _ in range(2))
         tolerance = 2 * eps * np.abs(parameters)
-        yield Case(kernel, kernel, dtype, f"{n}", weights, None, "", (parameters, gradients, LEARNING_RATE), 2.0 * n, 3.0 * item * n, tolerance)
+        yield Case(
+            kernel,
+            kernel,
+            dtype,
+            f"{n}",
+            weights,
+            None,
+            "",
+            (parameters, gradients, LEARNING_RATE),
+            2.0 * n,
+            3.0 * item * n,
+            tolerance,
+        )
     else:
         prediction, target = draw(outputs), draw(outputs)
         n = prediction.size
         if kernel == "mean_squared_error":
-            tolerance = (32 + math.log2(n)) * eps * pynn.reference.mean_squared_error(prediction, target)  # NumPy sums in pairs of short runs
+            tolerance = (
+                (32 + math.log2(n)) * eps * pynn.reference.mean_squared_error(prediction, target)
+            )  # NumPy sums in pairs of short runs
             touched = 2 * rows * outputs
         else:
             tolerance = 4 * eps * np.abs(pynn.reference.mean_squared_error_gradient(prediction, target))
@@ -134,13 +197,19 @@ def _all_cases(options: argparse.Namespace) -> Iterator[Case]:
                 for batch in options.batches:
                     for order in orders if kernel in ("affine", "input_gradient") else ("layer",):
                         # Elementwise kernels see only the outputs, the update no batch.
-                        key = (dtype, order, inputs if kernel in (*PRODUCTS, "gradient_descent") else 0, outputs, batch if kernel != "gradient_descent" else 0)
+                        key = (
+                            dtype,
+                            order,
+                            inputs if kernel in (*PRODUCTS, "gradient_descent") else 0,
+                            outputs,
+                            batch if kernel != "gradient_descent" else 0,
+                        )
                         if key not in seen:
                             seen.add(key)
                             yield from _cases(kernel, inputs, outputs, batch, dtype, order, options.activations)
 
 
-# ---- checking and timing -----------------------------------------------------------------------------------------------------------
+# ---- checking and timing ---------------------------------------------------------------------------------------------
 
 
 def _check(case: Case) -> None:
@@ -183,7 +252,7 @@ def _time(case: Case, options: argparse.Namespace) -> None:
         case.times = timing.in_turn(slots, 3 * options.rounds, options.turn)
 
 
-# ---- the report --------------------------------------------------------------------------------------------------------------------
+# ---- the report ------------------------------------------------------------------------------------------------------
 
 
 def run(options: argparse.Namespace) -> report.Report:
@@ -195,12 +264,19 @@ def run(options: argparse.Namespace) -> report.Report:
     before = pynn.get_num_threads()
     pynn.set_num_threads(1)
     cases = []
-    with threadpoolctl.threadpool_limits(1), np.errstate(all="ignore"):
+    with threadpoolctl.threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
         result = report.Report("kernels", report.header("1 each"))
         machine = roofline.measure(1, 0.02 if options.quick else 0.1)
         result.header["limits"] = str(machine)
-        result.header["against"] = "pynn.reference" if options.against == "reference" else "NumPy formulas as compiled lambdas (activations), pynn.reference (the rest)"
-        result.header["timing"] = f"medians of {options.rounds} rounds in turn, {options.turn * 1e3:g} ms of the thread's own clock or one call each; three times as many near the bar and below"
+        result.header["against"] = (
+            "pynn.reference"
+            if options.against == "reference"
+            else "NumPy formulas as compiled lambdas (activations), pynn.reference (the rest)"
+        )
+        result.header["timing"] = (
+            f"medians of {options.rounds} rounds in turn, {options.turn * 1e3:g} ms of the thread's own clock or one call each; "
+            "three times as many near the bar and below"
+        )
         columns = ["dtype", "in x out", "batch", "order", "pynn µs", "NumPy µs", "ratio", "rate", "unit", "% of limit"]
         tables: dict[str, report.Table] = {}
         for case in _all_cases(options):
@@ -212,8 +288,23 @@ def run(options: argparse.Namespace) -> report.Report:
             limit = 100 * machine.least_seconds(case.dtype, case.operations, case.touched) / took
             unit = "GFLOP/s" if counted is case.operations else "GB/s"
             table = tables.setdefault(case.kernel, report.Table(case.kernel, columns))
-            table.rows.append([case.dtype, case.size, case.batch, case.order, took * 1e6, theirs * 1e6, case.ratio, counted / took / 1e9, unit, limit])
-            label = case.dtype + ("" if case.batch is None else f", batch {case.batch}") + (", C order" if case.order == "c" else "")
+            table.rows.append(
+                [
+                    case.dtype,
+                    case.size,
+                    case.batch,
+                    case.order,
+                    took * 1e6,
+                    theirs * 1e6,
+                    case.ratio,
+                    counted / took / 1e9,
+                    unit,
+                    limit,
+                ]
+            )
+            label = (
+                case.dtype + ("" if case.batch is None else f", batch {case.batch}") + (", C order" if case.order == "c" else "")
+            )
             result.ratios.setdefault(case.kernel, {}).setdefault(label, {})[case.size] = case.ratio
             case.arguments, case.tolerance = (), None  # the arrays have done their work
             cases.append(case)
@@ -229,14 +320,21 @@ def _summary(cases: Sequence[Case]) -> list[str]:
     """How many cells clear the bar, by kernel, and every one that does not."""
     held = [case for case in cases if case.bar is not None]
     below = [case for case in held if case.bar is not None and case.ratio < case.bar]
-    lines = [f"{len(held) - len(below)} of {len(held)} cells clear the bar: {BAR_ALONE:g}x for one row, {BAR_BATCH:g}x for a batch and weights up to 512x512"]
+    lines = [
+        f"{len(held) - len(below)} of {len(held)} cells clear the bar: "
+        f"{BAR_ALONE:g}x for one row, {BAR_BATCH:g}x for a batch and weights up to 512x512"
+    ]
     for kernel in dict.fromkeys(case.kernel for case in cases):
         ratios = [case.ratio for case in cases if case.kernel == kernel]
         lines.append(f"{kernel}: median {median(ratios):.2f}x, least {min(ratios):.2f}x, most {max(ratios):.2f}x")
     if any(case.kernel == COPY for case in cases):
         lines.append(f"{COPY} has no bar: it is a copy here, and the reference returns its argument")
     lines += [f"below its bar of {case.bar:g}x: {case}: {case.ratio:.2f}x" for case in sorted(below, key=lambda case: case.ratio)]
-    lines += [f"larger, without a bar, below 1x: {case}: {case.ratio:.2f}x" for case in cases if case.bar is None and case.kernel != COPY and case.ratio < 1]
+    lines += [
+        f"larger, without a bar, below 1x: {case}: {case.ratio:.2f}x"
+        for case in cases
+        if case.bar is None and case.kernel != COPY and case.ratio < 1
+    ]
     return lines
 
 
@@ -251,13 +349,34 @@ def _size(text: str) -> tuple[int, int]:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What to time, and how long."""
     names = list(pynn.kernels.ACTIVATIONS)
-    parser.add_argument("--kernels", nargs="+", choices=KERNELS, default=KERNELS, metavar="KERNEL", help=f"of: {', '.join(KERNELS)}")
+    parser.add_argument(
+        "--kernels", nargs="+", choices=KERNELS, default=KERNELS, metavar="KERNEL", help=f"of: {', '.join(KERNELS)}"
+    )
     parser.add_argument("--activations", nargs="+", choices=names, default=names, metavar="NAME", help=f"of: {', '.join(names)}")
-    parser.add_argument("--sizes", nargs="+", type=_size, default=SIZES, metavar="INxOUT", help="sizes of layers (default: 2x2 to 2048x2048 and odd ones)")
+    parser.add_argument(
+        "--sizes",
+        nargs="+",
+        type=_size,
+        default=SIZES,
+        metavar="INxOUT",
+        help="sizes of layers (default: 2x2 to 2048x2048 and odd ones)",
+    )
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, metavar="N", help="rows (default: 1 32 256)")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES, help="(default: both)")
-    parser.add_argument("--order", choices=("layer", "c", "both"), default="layer", help="weights as a Dense layer keeps them (default), or in NumPy's C order")
-    parser.add_argument("--against", choices=("reference", "formula"), default="reference", help="formula: activations as bare NumPy lambdas, without pynn.reference's bookkeeping")
+    parser.add_argument(
+        "--order",
+        choices=("layer", "c", "both"),
+        default="layer",
+        help="weights as a Dense layer keeps them (default), or in NumPy's C order",
+    )
+    parser.add_argument(
+        "--against",
+        choices=("reference", "formula"),
+        default="reference",
+        help="formula: activations as bare NumPy lambdas, without pynn.reference's bookkeeping",
+    )
     parser.add_argument("--rounds", type=int, default=9, metavar="N", help="(default: 9)")
-    parser.add_argument("--turn", type=float, default=0.003, metavar="SECONDS", help="how long one takes its turn in a round (default: 0.003)")
+    parser.add_argument(
+        "--turn", type=float, default=0.003, metavar="SECONDS", help="how long one takes its turn in a round (default: 0.003)"
+    )
     report.add_output_options(parser)

@@ -83,7 +83,19 @@ def _backward(weights: Any, biases: Any, values: Any, deltas: Any, sums: Any, bi
 
 
 @njit(fastmath=True)
-def epoch(weights: Any, biases: Any, values: Any, deltas: Any, sums: Any, bias_sums: Any, code: int, x: Any, y: Any, batch: int, rate: Any) -> float:
+def epoch(
+    weights: Any,
+    biases: Any,
+    values: Any,
+    deltas: Any,
+    sums: Any,
+    bias_sums: Any,
+    code: int,
+    x: Any,
+    y: Any,
+    batch: int,
+    rate: Any,
+) -> float:
     """Gradient descent through the batches of x; the mean cost."""
     cost = 0.0
     one = rate / rate

@@ -1,7 +1,8 @@
 """Whole networks, pynn beside other libraries, each in processes of its own: one with one thread, one with all processors.
 
-The three tables: ``predict`` (one call), ``step`` (one training step, one call) and ``epoch`` (one step within a whole epoch, compiled
-where the library can: pynn's fit, JAX's lax.scan, Numba's loop, scikit-learn's partial_fit; a Python loop over steps elsewhere).
+The three tables: ``predict`` (one call), ``step`` (one training step, one call) and ``epoch`` (one step within a whole epoch,
+compiled where the library can: pynn's fit, JAX's lax.scan, Numba's loop, scikit-learn's partial_fit; a Python loop over steps
+elsewhere).
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ NETS = ((2, 8, 1), (8, 64, 64, 4), (784, 128, 10), (64, 256, 256, 1), (1024, 102
 BATCHES = (1, 32, 256)
 TASKS = {"predict": "Predict, µs a call", "step": "One training step, µs a call", "epoch": "A step within an epoch, µs a step"}
 HOPELESS = 5.0  # so many times slower than the fastest in a first trial: not timed further
-PACKAGES = {"NumPy": "numpy", "torch": "torch", "JAX": "jax", "ONNX Runtime": "onnxruntime", "scikit-learn": "scikit-learn", "Numba": "numba"}
 
 
 class Failure(RuntimeError):
@@ -39,6 +39,7 @@ class Entry:
     threads: int
 
     def __post_init__(self) -> None:
+        """Start the process, in an environment that tells its libraries how many threads to use."""
         environment = CONTESTANTS[self.name].environment(self.threads)
         before = dict(os.environ)
         os.environ.update(environment)
@@ -53,6 +54,7 @@ class Entry:
             os.environ.update(before)
 
     def __str__(self) -> str:
+        """Name and threads."""
         return f"{self.name} ({self.threads})"
 
     def send(self, *command: Any) -> None:
@@ -71,11 +73,11 @@ class Entry:
             raise Failure(f"{self}: {answer}")
         return answer
 
-    def slot(self, task: str) -> timing.Slot:
-        """Its turn at a task."""
+    def slot(self, task: str, clock: str) -> timing.Slot:
+        """Its turn at a task, timed by a clock of the module ``time``."""
 
         def run(calls: int) -> float:
-            self.send("time", task, calls)
+            self.send("time", task, calls, clock)
             return float(self.receive())
 
         return run
@@ -102,7 +104,7 @@ class Result:
     ratio: float = float("nan")
 
 
-# ---- the same answer from all ------------------------------------------------------------------------------------------------------
+# ---- the same answer from all ----------------------------------------------------------------------------------------
 
 
 def _check(entries: list[Entry], net: Net, batch: int, notes: list[str]) -> list[Entry]:
@@ -129,14 +131,18 @@ def _check(entries: list[Entry], net: Net, batch: int, notes: list[str]) -> list
 
     able = [entries[i] for i in ask(entries, "build", net, batch)]
     for i, answer in ask(able, "check").items():
-        for what, theirs, ours in zip(("prediction", "cost", "prediction after a step", "prediction after an epoch"), answer, wanted, strict=False):
+        for what, theirs, ours in zip(
+            ("prediction", "cost", "prediction after a step", "prediction after an epoch"), answer, wanted, strict=False
+        ):
             error = float(np.max(np.abs(theirs - ours))) / max(1.0, float(np.max(np.abs(ours))))
             if np.shape(theirs) != np.shape(ours) or not error <= tolerance:
-                raise AssertionError(f"{able[i]}: {net}, batch {batch}: {what} is off by {error:.2g}, wanted at most {tolerance:.2g}")
+                raise AssertionError(
+                    f"{able[i]}: {net}, batch {batch}: {what} is off by {error:.2g}, wanted at most {tolerance:.2g}"
+                )
     return able
 
 
-# ---- timing ------------------------------------------------------------------------------------------------------------------------
+# ---- timing ----------------------------------------------------------------------------------------------------------
 
 
 def _steps(net: Net, batch: int, quick: bool) -> int:
@@ -147,7 +153,7 @@ def _steps(net: Net, batch: int, quick: bool) -> int:
 
 def _measure(entries: list[Entry], result: Result, options: argparse.Namespace, calls_per_unit: int) -> None:
     """Try all once, then time the better entry of each contestant in turn, but for the hopeless ones."""
-    slots = {entry: entry.slot(result.task) for entry in entries}
+    slots = {entry: entry.slot(result.task, "process_time" if options.cpu_time else "perf_counter") for entry in entries}
     trial = {}
     for entry, slot in slots.items():
         slot(1)  # compiles
@@ -180,7 +186,9 @@ def _table(task: str, results: list[Result], names: list[str]) -> report.Table:
     for result in results:
         if result.task == task:
             times: list[report.Cell] = [1e6 * result.seconds[name] if name in result.seconds else None for name in names]
-            peer: list[report.Cell] = [result.best, result.threads.get(result.best), result.ratio] if result.best else ["", None, None]
+            peer: list[report.Cell] = (
+                [result.best, result.threads.get(result.best), result.ratio] if result.best else ["", None, None]
+            )
             table.rows.append([result.net, result.batch, *times, result.threads["pynn"], *peer])
     return table
 
@@ -194,11 +202,19 @@ def run(options: argparse.Namespace) -> report.Report:
     if options.torch_compile and "torch" in names:
         names.insert(names.index("torch") + 1, "torch.compile")
     most = pynn.get_num_threads()
-    threads = [1] if options.quick else sorted({1, most})
-    head = report.header(f"{' or '.join(map(str, threads))}, whichever is faster for each library in each cell", [PACKAGES[name] for name in names if name in PACKAGES])
-    statistic = "minima" if options.minimum else "medians"
-    head["timing"] = f"{statistic} of {options.rounds} rounds in turn, {options.turn * 1e3:g} ms or one call each; what is {HOPELESS:g} times slower than the fastest, once"
-    head["nets"] = f"{options.activation} hidden layers, mean squared error, gradient descent, {options.dtype}; NumPy arrays in and out"
+    threads = [1] if options.quick or options.cpu_time else sorted({1, most})
+    choice = (
+        "1 each" if threads == [1] else f"{' or '.join(map(str, threads))}, whichever is faster for each library in each cell"
+    )
+    head = report.header(choice, names)
+    statistic = ("minima" if options.minimum else "medians") + (" of each process's own time" if options.cpu_time else "")
+    head["timing"] = (
+        f"{statistic} of {options.rounds} rounds in turn, {options.turn * 1e3:g} ms or one call each; "
+        f"what is {HOPELESS:g} times slower than the fastest, in a first trial alone"
+    )
+    head["nets"] = (
+        f"{options.activation} hidden layers, mean squared error, gradient descent, {options.dtype}; NumPy arrays in and out"
+    )
     entries = [Entry(name, n) for name in names for n in threads if n == 1 or CONTESTANTS[name].threaded]
     results: list[Result] = []
     notes: list[str] = []
@@ -243,7 +259,9 @@ def _summary(results: list[Result]) -> list[str]:
     lines = [f"pynn is the fastest in {len(compared) - len(lost)} of {len(compared)} cells"]
     for each in lost:
         ours, theirs = each.seconds["pynn"] * 1e6, each.seconds[each.best] * 1e6
-        lines.append(f"behind: {each.net} batch {each.batch} {each.task}: {ours:.3g} µs, {each.best} {theirs:.3g} µs: {each.ratio:.2f}x")
+        lines.append(
+            f"behind: {each.net} batch {each.batch} {each.task}: {ours:.3g} µs, {each.best} {theirs:.3g} µs: {each.ratio:.2f}x"
+        )
     return lines
 
 
@@ -260,14 +278,30 @@ def _net(text: str) -> tuple[int, ...]:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What to compare."""
     peers = [name for name in CONTESTANTS if name not in ("pynn", "torch.compile")]
-    parser.add_argument("--peers", nargs="+", choices=peers, default=peers, metavar="PEER", help=f"of: {', '.join(peers)}; those not installed are left out")
+    parser.add_argument(
+        "--peers",
+        nargs="+",
+        choices=peers,
+        default=peers,
+        metavar="PEER",
+        help=f"of: {', '.join(peers)}; those not installed are left out",
+    )
     parser.add_argument("--torch-compile", action="store_true", help="torch.compile too; slow to start, needs a C++ compiler")
     parser.add_argument("--nets", nargs="+", type=_net, default=list(NETS), metavar="WIDTHS", help="such as 784-128-10")
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, metavar="N", help="(default: 1 32 256)")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="(default: all)")
-    parser.add_argument("--activation", choices=list(pynn.kernels.ACTIVATIONS), default="sigmoid", help="of hidden layers (default: sigmoid)")
+    parser.add_argument(
+        "--activation", choices=list(pynn.kernels.ACTIVATIONS), default="sigmoid", help="of hidden layers (default: sigmoid)"
+    )
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)")
     parser.add_argument("--rounds", type=int, default=9, metavar="N", help="(default: 9)")
-    parser.add_argument("--turn", type=float, default=0.005, metavar="SECONDS", help="how long one takes its turn in a round (default: 0.005)")
-    parser.add_argument("--minimum", action="store_true", help="compare fastest rounds, not medians: for a machine that has other things to do")
+    parser.add_argument(
+        "--turn", type=float, default=0.005, metavar="SECONDS", help="how long one takes its turn in a round (default: 0.005)"
+    )
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="one thread each, by the processor time of each process: for a machine that is busy with other things",
+    )
+    parser.add_argument("--minimum", action="store_true", help="compare fastest rounds, not medians: the same, for two threads")
     report.add_output_options(parser)

@@ -13,6 +13,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+# The packages of contestants, where versions are asked for.
+PACKAGES = {
+    "torch": "torch",
+    "JAX": "jax",
+    "ONNX Runtime": "onnxruntime",
+    "scikit-learn": "scikit-learn",
+    "Numba": "numba",
+}
+
 Cell = str | int | float | None
 
 
@@ -100,28 +109,34 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def header(threads: str, packages: Sequence[str] = ("numpy",)) -> dict[str, str]:
+def header(threads: str, contestants: Sequence[str] = ()) -> dict[str, str]:
     """What the numbers depend on: processor, instruction set, compiler, versions, threads."""
-    import numpy as np  # noqa: F401 - so that its BLAS is there to be asked
     import threadpoolctl
 
     import pynn
+    from pynn.info import information
 
-    blas = {f"{each['internal_api']} {each['version']} ({each.get('architecture', '?')})" for each in threadpoolctl.threadpool_info()}
-    versions = [f"Python {platform.python_version()}", f"pynn {pynn.__version__}"]
-    versions += [f"{name} {metadata.version(name)}" for name in packages]
+    facts = information()
+    blas = [each for each in threadpoolctl.threadpool_info() if each["user_api"] == "blas"]
+    libraries = [f"{name} {metadata.version(PACKAGES[name])}" for name in contestants if name in PACKAGES]
+    versions = [f"pynn {facts['pynn']}", facts["python"], f"numpy {facts['numpy']}", *libraries]
     result = {
-        "processor": f"{processor()}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} processors",
-        "instruction set": f"{pynn.instruction_set()} (can run: {', '.join(pynn.instruction_sets())})",
-        "compiler": pynn.kernels.compiler(),
+        "processor": f"{processor()}, {pynn.get_num_threads()} processors, {facts['platform']}",
+        "instruction set": f"{facts['instruction set']} of {', '.join(facts['instruction sets'])}",
+        "compiler": facts["compiler"],
         "versions": ", ".join(versions),
-        "NumPy's BLAS": ", ".join(sorted(blas)) or "unknown",
+        "NumPy's BLAS": ", ".join(
+            f"{each['internal_api']} {each['version']} for {each.get('architecture', 'unknown')}" for each in blas
+        )
+        or "unknown",
         "threads": threads,
     }
     if hasattr(os, "getloadavg"):
         result["load before"] = f"{os.getloadavg()[0]:.2f}"
     if unset := os.environ.get("PYNN_BENCH_UNSET"):
-        result["environment"] = f"{unset} was set, and was unset for this run: it would choose NumPy's kernels for it"
+        result["environment"] = (
+            f"{unset} was set, and was unset for this run: it chooses other kernels of NumPy's BLAS than the processor asks for"
+        )
     return result
 
 

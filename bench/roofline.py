@@ -1,8 +1,8 @@
 """What this machine can do at most, and how much of it each kernel gets.
 
-The limits (bench/roofline.c, compiled when first needed): fused multiply-adds per second, by dtype, and bytes read per second from
-each level of memory, by dtype and number of threads. A product of many rows is limited by the first, a product of one row and most
-elementwise work by the second.
+The limits (bench/roofline.c, compiled when first needed): fused multiply-adds per second, by dtype, and bytes read per second
+from each level of memory. A product of many rows is limited by the first, a product of one row and most elementwise work by the
+second.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Machine:
         return max(operations / self.peak[dtype], touched / self.bandwidth[self.level(touched)])
 
     def __str__(self) -> str:
+        """A line of a header."""
         peaks = ", ".join(f"{dtype} {peak / 1e9:.0f}" for dtype, peak in self.peak.items())
         reads = ", ".join(f"{level} {rate / 1e9:.0f}" for level, rate in self.bandwidth.items())
         return f"{self.threads} thread{'s' * (self.threads > 1)}: multiply-add peak {peaks} GFLOP/s; reads {reads} GB/s"
@@ -62,7 +63,7 @@ class Machine:
 
 @cache
 def extension() -> Any:
-    """bench/roofline.c, compiled for this processor, kept in the user's cache directory under a name that follows from all it depends on."""
+    """bench/roofline.c, compiled for this processor; kept in the user's cache directory, its name made from all it depends on."""
     import cffi
 
     source = SOURCE.read_text(encoding="utf-8")
@@ -80,7 +81,8 @@ def extension() -> Any:
         ffi.set_source(name, source, extra_compile_args=["-O3", "-march=native", "-ffp-contract=fast", "-Wno-unknown-pragmas"])
         found = Path(ffi.compile(tmpdir=str(root)))
     spec = importlib.util.spec_from_file_location(name, found)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{found}: not an extension module")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -100,7 +102,7 @@ def _cache_bytes() -> dict[str, int]:
 
 
 def _rate(work: Callable[[int], float], threads: int, seconds: float, tries: int = 3) -> float:
-    """The best rate, of all threads together, of ``work(thread)``, which returns how much it did. C code, so the GIL is no obstacle."""
+    """The best rate of all threads together of ``work(thread)``, which returns how much it did, in C, without the GIL."""
     best = 0.0
     until = time.perf_counter() + seconds
     while tries > 0 or time.perf_counter() < until:
@@ -153,11 +155,22 @@ def measure(threads: int = 1, seconds: float = 0.1) -> Machine:
     caches = _cache_bytes()
     capacity = {"L1": caches["L1"], "L2": caches["L2"], "L3": caches["L3"] // threads}
     # Sizes well inside a level, and outside the one before it.
-    sizes = {"L1": caches["L1"] // 2, "L2": caches["L2"] // 2, "L3": max(2 * caches["L2"], min(capacity["L3"] // 4, 8 << 20)), "DRAM": 4 * caches["L3"] // threads}
-    return Machine(threads, vector, {dtype: fma(dtype) for dtype in ("float32", "float64")}, {level: read(size) for level, size in sizes.items()}, capacity)
+    sizes = {
+        "L1": caches["L1"] // 2,
+        "L2": caches["L2"] // 2,
+        "L3": max(2 * caches["L2"], min(capacity["L3"] // 4, 8 << 20)),
+        "DRAM": 4 * caches["L3"] // threads,
+    }
+    return Machine(
+        threads,
+        vector,
+        {dtype: fma(dtype) for dtype in ("float32", "float64")},
+        {level: read(size) for level, size in sizes.items()},
+        capacity,
+    )
 
 
-# ---- how much of it the kernels get -----------------------------------------------------------------------------------------------
+# ---- how much of it the kernels get ----------------------------------------------------------------------------------
 
 
 def _peers_of_activation(name: str) -> dict[str, Callable[[Any], Any]]:
@@ -217,10 +230,13 @@ def run(options: argparse.Namespace) -> report.Report:
 
     columns = ["kernel", "dtype", "in x out", "batch", "threads", "µs"]
     many = report.Table("Products of many rows: share of the multiply-add peak", [*columns, "GFLOP/s", "% of peak"])
-    one = report.Table("Products of one row: share of the read bandwidth of the level that holds the weight", [*columns, "GB/s", "% of limit", "level"])
+    one = report.Table(
+        "Products of one row: share of the read bandwidth of the level that holds the weight",
+        [*columns, "GB/s", "% of limit", "level"],
+    )
     before = pynn.get_num_threads()
     widths = (64,) if options.quick else (64, 128, 256, 512)
-    with threadpoolctl.threadpool_limits(1):
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
         for machine in machines:
             pynn.set_num_threads(machine.threads)
             for dtype in ("float32",) if options.quick else ("float32", "float64"):
@@ -229,12 +245,18 @@ def run(options: argparse.Namespace) -> report.Report:
                         many.rows += row_of(machine, dtype, width, width, batch)
                 # A weight in the middle of each cache, and one four times the last one's size.
                 item = np.dtype(dtype).itemsize
-                targets = {level: machine.capacity[level] / 2 for level in ("L1", "L2")} | {"L3": 8 << 20, "DRAM": 4.0 * machine.capacity["L3"] * machine.threads}
+                targets = {level: machine.capacity[level] / 2 for level in ("L1", "L2")} | {
+                    "L3": 8 << 20,
+                    "DRAM": 4.0 * machine.capacity["L3"] * machine.threads,
+                }
                 for level, target in list(targets.items())[: 2 if options.quick else 4]:
                     width = int((target / item) ** 0.5) // 16 * 16
                     one.rows += [[*row, level] for row in row_of(machine, dtype, width, width, 1)]
         pynn.set_num_threads(1)
-        elementwise = report.Table("Activations of 4096 elements in the L1 or L2 cache, one thread", ["activation", "dtype", "who", "ns/element", "pynn is faster"])
+        elementwise = report.Table(
+            "Activations of 4096 elements in the L1 or L2 cache, one thread",
+            ["activation", "dtype", "who", "ns/element", "pynn is faster"],
+        )
         for name in ("sigmoid", "tanh"):
             for dtype in ("float32", "float64"):
                 x = random.standard_normal(4096).astype(dtype)

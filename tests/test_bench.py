@@ -1,0 +1,199 @@
+"""The benchmarks: each runs, measures what it says, and knows a wrong answer. Nothing here depends on how fast anything is."""
+
+import argparse
+import inspect
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from support import ROOT
+
+import pynn
+
+pytest.importorskip("threadpoolctl")
+sys.path.insert(0, str(ROOT))  # the benchmarks belong to the repository, not to the package
+from bench import contestants, kernels, report, timing
+
+
+def bench(*arguments, **environment):
+    """``python -m bench``: what it prints, and what it writes as JSON if asked to."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYNN_")} | environment
+    command = [sys.executable, "-m", "bench", *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def written(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def column(table, name):
+    return [row[table["columns"].index(name)] for row in table["rows"]]
+
+
+def test_help_names_every_benchmark():
+    text = bench("--help")
+    for name in ("kernels", "peers", "roofline", "startup"):
+        assert f"\n    {name} " in text
+        assert "--json" in bench(name, "--help")
+
+
+def test_kernels_times_every_kernel_and_every_activation(tmp_path):
+    text = bench("kernels", "--quick", "--json", tmp_path / "kernels.json")
+    result = written(tmp_path / "kernels.json")
+    activations = [f"{kernel}[{name}]" for kernel in ("activation", "activation_gradient") for name in pynn.kernels.ACTIVATIONS]
+    rest = [name for name in kernels.KERNELS if not name.startswith("activation")]
+    assert {table["title"] for table in result["tables"]} == {*activations, *rest}
+    for table in result["tables"]:
+        assert set(column(table, "dtype")) == {"float32", "float64"}
+        assert all(value > 0 for name in ("pynn µs", "NumPy µs", "ratio", "% of limit") for value in column(table, name))
+    assert all(len(set(map(len, case["times"].values()))) == 1 for case in result["measured"])
+    assert "cells clear the bar" in text
+    for fact in ("processor", "instruction set", "compiler", "versions", "threads", "limits"):
+        assert f"{fact}: " in text
+
+
+def test_every_function_of_the_kernels_module_has_its_benchmark():
+    public = {name for name, value in vars(pynn.reference).items() if inspect.isfunction(value) and not name.startswith("_")}
+    assert public == set(kernels.KERNELS)
+
+
+def test_kernels_takes_a_selection_and_both_orders():
+    text = bench(
+        "kernels", "--kernels", "affine", "--sizes", "3x5", "--batches", "1", "7", "--dtypes", "float64", "--order", "both",
+        "--rounds", 1, "--turn", 1e-4, "--markdown",
+    )  # fmt: skip
+    rows = [[cell.strip() for cell in line.split("|")[1:5]] for line in text.splitlines() if line.startswith("| float64")]
+    assert rows == [["float64", "3x5", batch, order] for batch in "17" for order in ("layer", "c")]
+
+
+@pytest.mark.parametrize("kernel", kernels.KERNELS)
+def test_kernels_refuses_to_time_a_wrong_answer(monkeypatch, kernel):
+    right = getattr(pynn.kernels, kernel)
+
+    def wrong(*arguments):
+        if kernel == "gradient_descent":
+            right(*arguments)
+            arguments[0][-1] += 0.001
+            return None
+        return right(*arguments) * 1.001 + 0.001
+
+    (case,) = kernels._cases(kernel, 5, 3, 4, "float32", "layer", ["tanh"])
+    kernels._check(case)
+    monkeypatch.setattr(pynn.kernels, kernel, wrong)
+    with pytest.raises(AssertionError, match=kernel):
+        kernels._check(case)
+
+
+def test_a_bare_formula_says_what_the_reference_says():
+    for name in pynn.kernels.ACTIVATIONS:
+        for kernel in ("activation", "activation_gradient"):
+            (case,) = kernels._cases(kernel, 5, 3, 4, "float32", "layer", [name])
+            assert np.array_equal(kernels._formula(case)(*case.arguments), getattr(pynn.reference, kernel)(*case.arguments))
+
+
+def test_peers_compares_with_numpy(tmp_path):
+    text = bench("peers", "--quick", "--peers", "NumPy", "--json", tmp_path / "peers.json")
+    result = written(tmp_path / "peers.json")
+    assert [table["title"].split(",")[0] for table in result["tables"]] == ["Predict", "One training step", "A step within an epoch"]
+    for table in result["tables"]:
+        assert set(column(table, "net")) == {"2-8-1", "8-64-64-4"}
+        assert set(column(table, "best peer")) == {"NumPy"}
+        assert all(value > 0 for value in column(table, "pynn is faster"))
+    assert "cells" in text
+
+
+@pytest.mark.parametrize("activation", pynn.kernels.ACTIVATIONS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_contestants_agree(activation, dtype):
+    """The benchmark's NumPy network, written by hand, and pynn's give the same, in a step and in an epoch."""
+    net = contestants.Net((5, 7, 6, 2), activation, dtype)
+    ours, theirs = contestants.Pynn(net, 4, 1), contestants.NumPy(net, 4, 1)
+    tolerance = {"rtol": 200 * np.finfo(dtype).eps, "atol": 50 * np.finfo(dtype).eps}
+    x, y = net.data(12)
+    np.testing.assert_allclose(ours.predict(x), theirs.predict(x), **tolerance)
+    np.testing.assert_allclose(ours.step(x[:4], y[:4]), theirs.step(x[:4], y[:4]), **tolerance)
+    for each in (ours, theirs):
+        each.epoch(each.prepare(x, y))
+    np.testing.assert_allclose(ours.predict(x), theirs.predict(x), **tolerance)
+
+
+def test_roofline_measures_limits_and_shares(tmp_path):
+    pytest.importorskip("setuptools")
+    bench("roofline", "--quick", "--json", tmp_path / "roofline.json", XDG_CACHE_HOME=str(tmp_path))
+    limits, *shares = written(tmp_path / "roofline.json")["tables"]
+    assert {f"multiply-adds, {dtype}" for dtype in ("float32", "float64")} < set(column(limits, "what"))
+    assert {f"reads from {level}" for level in ("L1", "L2", "L3", "DRAM")} < set(column(limits, "what"))
+    assert all(value > 0 for value in column(limits, "rate"))
+    assert all(len(table["rows"]) > 0 for table in shares)
+    assert list((tmp_path / "pynn-bench").glob("_pynn_roofline_*"))
+
+
+def test_startup_measures_a_fresh_process(tmp_path):
+    bench("startup", "--quick", "--json", tmp_path / "startup.json")
+    (table,) = written(tmp_path / "startup.json")["tables"]
+    assert column(table, "library") == ["NumPy itself", "pynn"]
+    assert column(table, "memory, MiB")[0] > 0
+
+
+def test_an_environment_that_would_slow_numpy_down_is_put_right_and_said():
+    text = bench("startup", "--quick", OPENBLAS_CORETYPE="Prescott")
+    assert "OPENBLAS_CORETYPE=Prescott was set, and was unset" in text
+
+
+@pytest.mark.parametrize(
+    "arguments", [["kernels", "--sizes", "3by5"], ["peers", "--nets", "8"], ["kernels", "--kernels", "convolution"]]
+)
+def test_options_that_make_no_sense_are_refused(arguments):
+    done = subprocess.run([sys.executable, "-m", "bench", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert arguments[-1] in done.stderr
+
+
+# ---- timing and reports ------------------------------------------------------------------------------------------------
+
+
+def test_a_slot_calls_with_the_arguments_as_often_as_told():
+    seen = []
+    slot = timing.calls_of(lambda *arguments: seen.append(arguments), 1, "two")
+    assert slot(3) >= 0
+    assert seen == [(1, "two")] * 3
+
+
+def test_contestants_take_turns():
+    turns = []
+
+    def slot(name, seconds):
+        def run(calls):
+            turns.append(name)
+            return calls * seconds
+
+        return run
+
+    times = timing.in_turn({"a": slot("a", 1e-3), "b": slot("b", 3e-3)}, rounds=4, seconds=1e-2)
+    assert turns[-16:] == ["a", "a", "b", "b"] * 4  # each time one call that is not timed before those that are
+    assert times == {"a": [pytest.approx(1e-3)] * 4, "b": [pytest.approx(3e-3)] * 4}
+    assert timing.ratio(times["a"], times["b"]) == pytest.approx(3)
+
+
+def test_the_clock_of_a_thread_stands_still_while_it_sleeps():
+    assert timing.calls_of(time.sleep, 0.05, clock=time.thread_time)(1) < 0.04 <= timing.calls_of(time.sleep, 0.05)(1)
+
+
+def test_a_report_prints_writes_and_draws(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    table = report.Table("t", ["name", "µs"], [["a", 1.234], ["b", None]])
+    result = report.Report("kernels", {"processor": "one"}, [table], ["all said"])
+    result.ratios = {"panel": {"line": {"2x2": 1.5, "4x4": 0.5}}}
+    files = {"json": tmp_path / "r.json", "plot": tmp_path / "r.png"}
+    result.deliver(argparse.Namespace(markdown=True, **files))
+    text = capsys.readouterr().out
+    assert "| a    | 1.23 |" in text
+    assert "- all said" in text
+    assert written(files["json"])["tables"][0]["rows"] == [["a", 1.234], ["b", None]]
+    assert files["plot"].read_bytes().startswith(b"\x89PNG")
