@@ -59,7 +59,8 @@ class Net:
 class Contestant:
     """What all have in common: rows in batches, one step after another, unless the library has something better."""
 
-    module = ""  # what must be installed
+    modules: tuple[str, ...] = ()  # what must be installed
+    comparable = True  # whether it has the parameters that all begin with
     threaded = True  # whether it can use more than one thread
     tasks: tuple[str, ...] = ("predict", "step", "epoch")
 
@@ -67,6 +68,11 @@ class Contestant:
         """Build ``net``, to be trained in batches of ``batch`` rows."""
         self.net, self.batch, self.threads = net, batch, threads
         self.setup(net.parameters())
+
+    @classmethod
+    def installed(cls) -> bool:
+        """Whether it can take part."""
+        return all(importlib.util.find_spec(module) for module in cls.modules)
 
     @staticmethod
     def environment(threads: int) -> dict[str, str]:
@@ -99,7 +105,7 @@ class Contestant:
 class Pynn(Contestant):
     """This library: train_step, and fit for one epoch."""
 
-    module = "pynn"
+    modules = ("pynn",)
 
     @staticmethod
     def environment(threads: int) -> dict[str, str]:  # noqa: D102
@@ -124,7 +130,7 @@ class Pynn(Contestant):
 class NumPy(Contestant):
     """Plain NumPy, written with some care: weights as the products want them, no array made twice."""
 
-    module = "numpy"
+    modules = ("numpy",)
 
     def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
         # f(x) and f'(x) as a function of x and y = f(x)
@@ -175,7 +181,7 @@ class NumPy(Contestant):
 class Torch(Contestant):
     """PyTorch, eager: its functions themselves, fused gradient descent."""
 
-    module = "torch"
+    modules = ("torch",)
 
     def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
         import torch
@@ -223,7 +229,7 @@ class TorchCompiled(Torch):
 class JAX(Contestant):
     """JAX: jit of a step, and of an epoch as one lax.scan."""
 
-    module = "jax"
+    modules = ("jax",)
 
     @staticmethod
     def environment(threads: int) -> dict[str, str]:  # noqa: D102
@@ -279,7 +285,7 @@ class JAX(Contestant):
 class ONNXRuntime(Contestant):
     """ONNX Runtime: prediction only."""
 
-    module = "onnxruntime"
+    modules = ("onnxruntime", "onnx")
     tasks = ("predict",)
 
     def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
@@ -322,7 +328,7 @@ class ONNXRuntime(Contestant):
 class ScikitLearn(Contestant):
     """scikit-learn's MLPRegressor: partial_fit is one step on one batch, or one epoch over many."""
 
-    module = "sklearn"
+    modules = ("sklearn",)
 
     def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
         from sklearn.neural_network import MLPRegressor
@@ -354,7 +360,7 @@ class ScikitLearn(Contestant):
 class Numba(Contestant):
     """A hand-written loop, compiled by Numba, in one thread."""
 
-    module = "numba"
+    modules = ("numba",)
     threaded = False
 
     def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
@@ -385,6 +391,115 @@ class Numba(Contestant):
         self.step(*data)
 
 
+class FANN(Contestant):
+    """The C library FANN, version 2, called through cffi: fann_train, or fann_train_epoch over a batch."""
+
+    threaded = False
+    DECLARATIONS = """
+    struct fann_train_data {
+        int errno_f; void *error_log; char *errstr; unsigned num_data, num_input, num_output; T **input, **output;
+    };
+    struct fann_connection { unsigned from_neuron, to_neuron; T weight; };
+    struct fann *fann_create_standard_array(unsigned layers, const unsigned *widths);
+    void fann_destroy(struct fann *);
+    void fann_set_activation_function_hidden(struct fann *, int);
+    void fann_set_activation_function_output(struct fann *, int);
+    void fann_set_activation_steepness_hidden(struct fann *, T);
+    void fann_set_activation_steepness_output(struct fann *, T);
+    void fann_set_train_error_function(struct fann *, int);
+    void fann_set_training_algorithm(struct fann *, int);
+    void fann_set_learning_rate(struct fann *, float);
+    unsigned fann_get_total_connections(struct fann *);
+    void fann_get_connection_array(struct fann *, struct fann_connection *);
+    void fann_set_weight_array(struct fann *, struct fann_connection *, unsigned);
+    T *fann_run(struct fann *, const T *);
+    void fann_train(struct fann *, const T *x, const T *y);
+    float fann_train_epoch(struct fann *, struct fann_train_data *);
+    float fann_get_MSE(struct fann *);
+    void fann_reset_MSE(struct fann *);
+    struct fann_train_data *fann_create_train(unsigned rows, unsigned in, unsigned out);
+    void fann_destroy_train(struct fann_train_data *);
+    """
+
+    @staticmethod
+    def load(dtype: str) -> tuple[Any, Any]:
+        """cffi's interface and the library; OSError where it is not installed."""
+        import cffi
+
+        kind = {"float32": "float", "float64": "double"}[dtype]
+        ffi = cffi.FFI()
+        ffi.cdef(f"typedef {kind} T;" + FANN.DECLARATIONS)
+        return ffi, ffi.dlopen(f"lib{kind}fann.so.2")
+
+    @classmethod
+    def installed(cls) -> bool:  # noqa: D102
+        try:
+            cls.load("float32")
+        except (ImportError, OSError):
+            return False
+        return True
+
+    def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
+        codes = {"sigmoid": 3, "tanh": 5, "identity": 0}  # FANN_SIGMOID, FANN_SIGMOID_SYMMETRIC, FANN_LINEAR
+        if self.net.activation not in codes:
+            raise NotImplementedError(f"has no {self.net.activation}")
+        self.ffi, self.lib = self.load(self.net.dtype)
+        lib, widths = self.lib, self.net.widths
+        self.network = self.ffi.gc(lib.fann_create_standard_array(len(widths), list(widths)), lib.fann_destroy)
+        lib.fann_set_activation_function_hidden(self.network, codes[self.net.activation])
+        lib.fann_set_activation_function_output(self.network, codes["identity"])
+        # FANN's functions of s x are sigmoid(2 s x), tanh(s x) and s x; s is a half unless told otherwise.
+        lib.fann_set_activation_steepness_hidden(self.network, 0.5 if self.net.activation == "sigmoid" else 1.0)
+        lib.fann_set_activation_steepness_output(self.network, 1.0)
+        lib.fann_set_train_error_function(self.network, 0)  # FANN_ERRORFUNC_LINEAR: the error itself, not a function of it
+        lib.fann_set_training_algorithm(self.network, 0 if self.batch == 1 else 1)  # FANN_TRAIN_INCREMENTAL, FANN_TRAIN_BATCH
+        lib.fann_set_learning_rate(self.network, self.net.learning_rate * 2 / widths[-1])  # its cost is half the sum over outputs
+        # It looks for each weight among all, so larger networks keep the random weights that they have and are not compared;
+        # nor are those of doubles, whose learning rate and cost are floats even so.
+        self.comparable = self.net.weights <= 10_000 and self.net.dtype == "float32"
+        if self.comparable:
+            connections = self.ffi.new("struct fann_connection[]", lib.fann_get_total_connections(self.network))
+            lib.fann_get_connection_array(self.network, connections)
+            values = np.concatenate(
+                [np.column_stack(pair).ravel() for pair in parameters]
+            )  # each neuron's weights, then its bias
+            for connection, value in zip(connections, values, strict=True):
+                connection.weight = value
+            lib.fann_set_weight_array(self.network, connections, len(connections))
+
+    def _pointer(self, array: Any) -> Any:
+        return self.ffi.cast("T *", self.ffi.from_buffer(array))
+
+    def _data(self, x: Any, y: Any) -> Any:
+        data = self.ffi.gc(self.lib.fann_create_train(len(x), x.shape[1], y.shape[1]), self.lib.fann_destroy_train)
+        self.ffi.memmove(data.input[0], self.ffi.from_buffer(x), x.nbytes)
+        self.ffi.memmove(data.output[0], self.ffi.from_buffer(y), y.nbytes)
+        return data
+
+    def predict(self, x: Any) -> Any:  # noqa: D102
+        result = np.empty((len(x), self.net.widths[-1]), x.dtype)
+        source, width = self._pointer(x), x.shape[1]
+        target, row = self.ffi.from_buffer(result, require_writable=True), result.strides[0]
+        for i in range(len(x)):
+            self.ffi.memmove(target[i * row : (i + 1) * row], self.lib.fann_run(self.network, source + i * width), row)
+        return result
+
+    def step(self, x: Any, y: Any) -> float:  # noqa: D102
+        if self.batch > 1:
+            return float(self.lib.fann_train_epoch(self.network, self._data(x, y)))
+        self.lib.fann_reset_MSE(self.network)
+        self.lib.fann_train(self.network, self._pointer(x), self._pointer(y))
+        return float(self.lib.fann_get_MSE(self.network))
+
+    def prepare(self, x: Any, y: Any) -> Any:  # noqa: D102
+        batch = self.batch if self.batch > 1 else len(x)
+        return [self._data(x[i : i + batch], y[i : i + batch]) for i in range(0, len(x), batch)]
+
+    def epoch(self, data: Any) -> None:  # noqa: D102
+        for batch in data:
+            self.lib.fann_train_epoch(self.network, batch)
+
+
 CONTESTANTS: dict[str, type[Contestant]] = {
     "pynn": Pynn,
     "NumPy": NumPy,
@@ -394,13 +509,8 @@ CONTESTANTS: dict[str, type[Contestant]] = {
     "ONNX Runtime": ONNXRuntime,
     "scikit-learn": ScikitLearn,
     "Numba": Numba,
+    "FANN": FANN,
 }
-
-
-def installed(name: str) -> bool:
-    """Whether a contestant can take part."""
-    modules = [CONTESTANTS[name].module] + (["onnx"] if name == "ONNX Runtime" else [])
-    return all(importlib.util.find_spec(module) for module in modules)
 
 
 def serve(pipe: Any, name: str, threads: int) -> None:
@@ -430,6 +540,8 @@ def serve(pipe: Any, name: str, threads: int) -> None:
                     answer += [contestant.step(*batch), np.array(contestant.predict(batch[0]))]
                     contestant.epoch(contestant.prepare(*contestant.net.data(2 * contestant.batch, seed=2)))
                     answer.append(np.array(contestant.predict(batch[0])))
+                if not contestant.comparable:
+                    answer = []
             elif command == "prepare":
                 data = contestant.prepare(*contestant.net.data(arguments[0] * contestant.batch, seed=3))
             elif command == "time":

@@ -19,7 +19,7 @@ import numpy as np
 
 import pynn
 from bench import report, timing
-from bench.contestants import CONTESTANTS, Net, NumPy, installed, serve
+from bench.contestants import CONTESTANTS, Net, NumPy, serve
 
 NETS = ((2, 8, 1), (8, 64, 64, 4), (784, 128, 10), (64, 256, 256, 1), (1024, 1024, 1024, 1024))
 BATCHES = (1, 32, 256)
@@ -198,7 +198,7 @@ def run(options: argparse.Namespace) -> report.Report:
     if options.quick:
         options.nets = options.nets[:1] if options.nets != list(NETS) else [(2, 8, 1), (8, 64, 64, 4)]
         options.batches, options.rounds, options.turn = [1, 32], 3, 0.0005
-    names = ["pynn", *(name for name in options.peers if installed(name))]
+    names = ["pynn", *(name for name in options.peers if CONTESTANTS[name].installed())]
     if options.torch_compile and "torch" in names:
         names.insert(names.index("torch") + 1, "torch.compile")
     most = pynn.get_num_threads()

@@ -100,7 +100,8 @@ def test_a_bare_formula_says_what_the_reference_says():
 def test_peers_compares_with_numpy(tmp_path):
     text = bench("peers", "--quick", "--peers", "NumPy", "--json", tmp_path / "peers.json")
     result = written(tmp_path / "peers.json")
-    assert [table["title"].split(",")[0] for table in result["tables"]] == ["Predict", "One training step", "A step within an epoch"]
+    titles = [table["title"].split(",")[0] for table in result["tables"]]
+    assert titles == ["Predict", "One training step", "A step within an epoch"]
     for table in result["tables"]:
         assert set(column(table, "net")) == {"2-8-1", "8-64-64-4"}
         assert set(column(table, "best peer")) == {"NumPy"}
