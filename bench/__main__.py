@@ -7,6 +7,7 @@ import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 BENCHMARKS = {
     "startup": "time to import, time to the first result, and memory, in fresh processes",
@@ -16,6 +17,26 @@ BENCHMARKS = {
 }
 # Would make OpenBLAS run kernels for another processor, and NumPy slower than it is.
 UNWANTED = "OPENBLAS_CORETYPE"
+# What --update leaves as it is ends with this line.
+MARK = "<!-- From here on: written by python -m bench --update. -->\n"
+
+
+def run_all(options: argparse.Namespace) -> None:
+    """Run each benchmark in a process of its own, print what it prints, and keep it in a document if asked to."""
+    document = options.update.read_text(encoding="utf-8") if options.update else MARK
+    if MARK not in document:
+        raise SystemExit(f"--update: {options.update} has no line {MARK.strip()!r}")
+    markdown = options.markdown or options.update is not None
+    parts = []
+    for name, purpose in BENCHMARKS.items():
+        wanted = {"--quick": options.quick, "--markdown": markdown, "--cpu-time": options.cpu_time and name == "peers"}
+        command = [sys.executable, "-m", "bench", name, *(option for option, given in wanted.items() if given)]
+        text = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
+        parts.append(f"{'## ' if markdown else ''}{name}: {purpose}\n\n{text}")
+        print(parts[-1], flush=True)
+    if options.update:
+        kept = document.partition(MARK)[0]
+        options.update.write_text("\n".join([kept + MARK, *parts]).rstrip() + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str]) -> None:
@@ -31,23 +52,23 @@ def main(arguments: list[str]) -> None:
     )
     benchmarks = parser.add_subparsers(dest="benchmark", metavar="NAME")
     # Options belong to the benchmarks' own modules; only the one that is asked for is imported.
-    wanted = next((each for each in arguments if each in BENCHMARKS), None)
+    asked = next((each for each in arguments if each in BENCHMARKS), None)
     for name, purpose in BENCHMARKS.items():
         benchmark = benchmarks.add_parser(name, help=purpose, description=f"{name}: {purpose}.")
-        if name == wanted:
+        if name == asked:
             importlib.import_module(f"bench.{name}").add_options(benchmark)
-    shared = ("--quick", "--markdown")
-    for option in shared:
-        parser.add_argument(option, action="store_true", help="for all, without NAME" if wanted is None else argparse.SUPPRESS)
+    if asked is None:
+        parser.add_argument("--quick", action="store_true", help="a small selection of each")
+        parser.add_argument("--markdown", action="store_true", help="print Markdown")
+        parser.add_argument("--cpu-time", action="store_true", help="peers by processor time, one thread each, on a busy machine")
+        parser.add_argument(
+            "--update", type=Path, metavar="FILE", help="put the results into docs/performance.md, or a file like it"
+        )
     options = parser.parse_args(arguments)
     if options.benchmark is None:
-        for name in BENCHMARKS:
-            heading = f"## {name}" if options.markdown else f"==== {name}: {BENCHMARKS[name]}"
-            print(heading, end="\n\n", flush=True)
-            subprocess.run([sys.executable, "-m", "bench", name, *arguments], check=True)
+        run_all(options)
     else:
-        module = importlib.import_module(f"bench.{options.benchmark}")
-        module.run(options).deliver(options)
+        importlib.import_module(f"bench.{options.benchmark}").run(options).deliver(options)
 
 
 if __name__ == "__main__":

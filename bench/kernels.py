@@ -56,6 +56,12 @@ class Case:
         return BAR_BATCH if self.weights <= LARGEST_HELD else None
 
     @property
+    def label(self) -> str:
+        """What it differs by from others of the same kernel and size."""
+        batch = "" if self.batch is None else f", batch {self.batch}"
+        return self.dtype + batch + (", C order" if self.order == "c" else "")
+
+    @property
     def ratio(self) -> float:
         """How many times faster than the reference."""
         return timing.ratio(self.times["pynn"], self.times["reference"])
@@ -302,18 +308,29 @@ def run(options: argparse.Namespace) -> report.Report:
                     limit,
                 ]
             )
-            label = (
-                case.dtype + ("" if case.batch is None else f", batch {case.batch}") + (", C order" if case.order == "c" else "")
-            )
-            result.ratios.setdefault(case.kernel, {}).setdefault(label, {})[case.size] = case.ratio
+            result.ratios.setdefault(case.kernel, {}).setdefault(case.label, {})[case.size] = case.ratio
             case.arguments, case.tolerance = (), None  # the arrays have done their work
             cases.append(case)
             result.measured.append(vars(case))
     pynn.set_num_threads(before)
     report.progress("")
-    result.tables = list(tables.values())
+    result.tables = _ratios(cases) if options.markdown else list(tables.values())
     result.summary = _summary(cases)
     return result
+
+
+def _ratios(cases: Sequence[Case]) -> list[report.Table]:
+    """Ratios alone, a table for each kernel, a row for each size: a page's worth."""
+    tables = []
+    for kernel in dict.fromkeys(case.kernel for case in cases):
+        of_kernel = [case for case in cases if case.kernel == kernel]
+        labels = list(dict.fromkeys(case.label for case in of_kernel))
+        rows: dict[str, list[report.Cell]] = {case.size: [case.size, *[None] * len(labels)] for case in of_kernel}
+        for case in of_kernel:
+            rows[case.size][1 + labels.index(case.label)] = case.ratio
+        size = "in x out" if "x" in of_kernel[0].size else "width" if of_kernel[0].batch else "parameters"
+        tables.append(report.Table(f"{kernel}: times faster than NumPy", [size, *labels], list(rows.values())))
+    return tables
 
 
 def _summary(cases: Sequence[Case]) -> list[str]:

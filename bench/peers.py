@@ -196,8 +196,8 @@ def _table(task: str, results: list[Result], names: list[str]) -> report.Table:
 def run(options: argparse.Namespace) -> report.Report:
     """``python -m bench peers``."""
     if options.quick:
-        options.nets = options.nets[:1] if options.nets != list(NETS) else [(2, 8, 1), (8, 64, 64, 4)]
-        options.batches, options.rounds, options.turn = [1, 32], 3, 0.0005
+        options.nets, options.batches, options.peers = [(2, 8, 1), (8, 64, 64, 4)], [1, 32], ["NumPy"]
+        options.rounds, options.turn = 3, 0.0005
     names = ["pynn", *(name for name in options.peers if CONTESTANTS[name].installed())]
     if options.torch_compile and "torch" in names:
         names.insert(names.index("torch") + 1, "torch.compile")

@@ -89,7 +89,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="a small selection, to see that all works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to FILE")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the ratios into FILE.png (needs matplotlib)")
-    parser.add_argument("--markdown", action="store_true", help="print Markdown tables, as in docs/performance.md")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown, as in docs/performance.md")
 
 
 def progress(text: str) -> None:

@@ -17,6 +17,7 @@ import pynn
 pytest.importorskip("threadpoolctl")
 sys.path.insert(0, str(ROOT))  # the benchmarks belong to the repository, not to the package
 from bench import contestants, kernels, report, timing
+from bench.__main__ import BENCHMARKS, MARK
 
 
 def bench(*arguments, **environment):
@@ -63,13 +64,37 @@ def test_every_function_of_the_kernels_module_has_its_benchmark():
     assert public == set(kernels.KERNELS)
 
 
-def test_kernels_takes_a_selection_and_both_orders():
-    text = bench(
+def test_kernels_takes_a_selection_and_both_orders(tmp_path):
+    bench(
         "kernels", "--kernels", "affine", "--sizes", "3x5", "--batches", "1", "7", "--dtypes", "float64", "--order", "both",
-        "--rounds", 1, "--turn", 1e-4, "--markdown",
+        "--rounds", 1, "--turn", 1e-4, "--json", tmp_path / "kernels.json",
     )  # fmt: skip
-    rows = [[cell.strip() for cell in line.split("|")[1:5]] for line in text.splitlines() if line.startswith("| float64")]
-    assert rows == [["float64", "3x5", batch, order] for batch in "17" for order in ("layer", "c")]
+    (table,) = written(tmp_path / "kernels.json")["tables"]
+    cells = [["float64", "3x5", batch, order] for batch in (1, 7) for order in ("layer", "c")]
+    assert [row[:4] for row in table["rows"]] == cells
+
+
+def test_markdown_of_kernels_is_one_row_for_each_size():
+    options = ["--kernels", "affine", "gradient_descent", "--sizes", "3x5", "2", "--batches", "1", "--rounds", 1, "--turn", 1e-4]
+    text = bench("kernels", *options, "--markdown")
+    firsts = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")]
+    assert [first for first in firsts if not set(first) <= set("-:")] == ["in x out", "3x5", "2x2", "parameters", "20", "6"]
+
+
+def test_all_run_without_a_name_and_their_results_go_into_a_document(tmp_path):
+    document = tmp_path / "performance.md"
+    document.write_text(f"# Performance\n\nkept\n\n{MARK}gone\n", encoding="utf-8")
+    bench("--quick", "--update", document)
+    text = document.read_text(encoding="utf-8")
+    assert text.startswith(f"# Performance\n\nkept\n\n{MARK}")
+    assert "gone" not in text
+    for name in BENCHMARKS:
+        assert f"\n## {name}: " in text
+    document.write_text("# Another page\n", encoding="utf-8")
+    command = [sys.executable, "-m", "bench", "--update", document]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "has no line" in done.stderr
 
 
 @pytest.mark.parametrize("kernel", kernels.KERNELS)
@@ -98,7 +123,7 @@ def test_a_bare_formula_says_what_the_reference_says():
 
 
 def test_peers_compares_with_numpy(tmp_path):
-    text = bench("peers", "--quick", "--peers", "NumPy", "--json", tmp_path / "peers.json")
+    text = bench("peers", "--quick", "--json", tmp_path / "peers.json")
     result = written(tmp_path / "peers.json")
     titles = [table["title"].split(",")[0] for table in result["tables"]]
     assert titles == ["Predict", "One training step", "A step within an epoch"]
