@@ -166,7 +166,7 @@ class NumPy(Contestant):
         cost = float(np.vdot(gradient, gradient)) / gradient.size
         gradient *= 2 / gradient.size
         for i in range(last, -1, -1):
-            weight_gradient = after[i].T @ gradient
+            weight_gradient = after[i].T * gradient if len(x) == 1 else after[i].T @ gradient  # a product of one row is slow
             bias_gradient = gradient.sum(axis=0)
             if i:
                 gradient = gradient @ self.weights[i].T

@@ -52,7 +52,7 @@ def _text(cell: Cell) -> str:
     if cell is None:
         return ""
     if isinstance(cell, float):
-        return f"{cell:.0f}" if abs(cell) >= 1000 else f"{cell:.3g}"
+        return f"{cell:.0f}" if abs(cell) >= 1000 else f"{cell:#.3g}".rstrip(".")
     return str(cell)
 
 
@@ -68,11 +68,12 @@ class Report:
     measured: list[dict[str, Any]] = field(default_factory=list)  # each cell with the times of all rounds, for --json
 
     def lines(self, markdown: bool = False) -> list[str]:
-        """All of it as text."""
-        head = [f"{'- ' if markdown else ''}{key}: {value}" for key, value in self.header.items()]
-        parts = [head, *(table.lines(markdown) for table in self.tables)]
-        if self.summary:
-            parts.append([f"{'- ' if markdown else ''}{line}" for line in self.summary])
+        """All of it as text: what came out of it last on a terminal, where one looks first, and first on a page."""
+        bullet = "- " if markdown else ""
+        head = [f"{bullet}{key}: {value}" for key, value in self.header.items()]
+        summary = [[f"{bullet}{line}" for line in self.summary]] if self.summary else []
+        tables = [table.lines(markdown) for table in self.tables]
+        parts = [head, *(summary if markdown else []), *tables, *([] if markdown else summary)]
         return [line for part in parts for line in (*part, "")]
 
     def deliver(self, options: argparse.Namespace) -> None:
@@ -121,7 +122,7 @@ def header(threads: str, contestants: Sequence[str] = ()) -> dict[str, str]:
     libraries = [f"{name} {metadata.version(PACKAGES[name])}" for name in contestants if name in PACKAGES]
     versions = [f"pynn {facts['pynn']}", facts["python"], f"numpy {facts['numpy']}", *libraries]
     result = {
-        "processor": f"{processor()}, {pynn.get_num_threads()} processors, {facts['platform']}",
+        "processor": f"{processor()}, {platform.system()}, {platform.machine()}",
         "instruction set": f"{facts['instruction set']} of {', '.join(facts['instruction sets'])}",
         "compiler": facts["compiler"],
         "versions": ", ".join(versions),
