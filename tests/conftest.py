@@ -15,7 +15,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--exhaustive", action="store_true", help="check the accuracy of float32 functions on all 2^32 numbers (minutes each)")
+    parser.addoption(
+        "--exhaustive", action="store_true", help="check the accuracy of float32 functions on all 2^32 numbers (minutes each)"
+    )
 
 
 def pytest_report_header():

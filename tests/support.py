@@ -120,7 +120,7 @@ class Fenced:
 
 
 def same_bits(a, b):
-    """Whether the arrays have the same shape, dtype and bits, where all NaNs count as one (IEEE 754 leaves their payload open)."""
+    """Whether shape, dtype and bits are the same, where all NaNs count as one (IEEE 754 leaves their payload open)."""
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
@@ -137,7 +137,7 @@ def digest(*arrays):
     return total.hexdigest()
 
 
-# ---- error bounds ------------------------------------------------------------------------------------------------------
+# ---- error bounds ----------------------------------------------------------------------------------------------------
 
 
 def unit(dtype):
@@ -148,14 +148,15 @@ def unit(dtype):
 def sum_bound(terms, magnitude, dtype):
     """How far two ways to sum ``terms`` rounded products may lie apart; ``magnitude`` is the same sum of absolute values.
 
-    Each way is within γ_n Σ|term|, γ_n = n u / (1 - n u), of the exact sum, n = terms + 1 operations (Higham, Accuracy and Stability, 3.1).
+    Each way is within n u / (1 - n u) times that of the exact sum, where it takes n operations (Higham, Accuracy and Stability
+    of Numerical Algorithms, 3.1).
     """
     n = terms + 2
     gamma = n * unit(dtype) / (1 - n * unit(dtype))
     return 2 * gamma * np.asarray(magnitude, np.float64) + float(np.finfo(dtype).smallest_subnormal)
 
 
-# ---- other processes -----------------------------------------------------------------------------------------------------
+# ---- other processes -------------------------------------------------------------------------------------------------
 
 
 def python(program, *arguments, timeout=120, **environment):

@@ -1,6 +1,6 @@
-"""csrc/kernels/math.h and activations.h: every activation in the list, f within 1 unit in the last place and f' within 2, special values included.
+"""csrc/kernels/math.h and activations.h: f is within 1 unit in the last place and f' within 2, special values included.
 
-All tests here follow the list of activations: a new one is tested by its formula, evaluated in more precision than it is computed in.
+All tests here follow the list of activations: a new one is tested by its formula, evaluated in more precision.
 """
 
 import itertools
@@ -84,7 +84,7 @@ def hold(which, name, x, exact):
     assert off <= LIMITS[which], f"{which} of {name} at {at!r} ({float(at).hex()}) is {off:.3f} units in the last place off"
 
 
-# ---- accuracy ------------------------------------------------------------------------------------------------------------
+# ---- accuracy --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", params=itertools.product(["f", "derivative"], ACTIVATIONS), ids="-".join)
@@ -94,7 +94,7 @@ def function(request):
 
 @pytest.fixture(scope="module")
 def single_sample(function):
-    """One number of each 4096 neighbours among all 2^32 of float32, and the function of each in double precision (good to 2^-27 units)."""
+    """One of each 4096 neighbours among all 2^32 numbers of float32, and the function in double precision."""
     low = np.random.Generator(np.random.PCG64(1)).integers(0, 4096, 2**20, dtype=np.uint32)
     x = (np.arange(2**20, dtype=np.uint32) * np.uint32(4096) + low).view(np.float32)
     return x, in_numpy(*function, widened(x, np.float64))
@@ -105,17 +105,73 @@ def double_sample(function):
     """Numbers of every exponent of float64, many where functions do something, and the function of each in extended precision."""
     random = np.random.Generator(np.random.PCG64(2))
     bits = random.integers(0, 2**64, 2**16, dtype=np.uint64).view(np.float64)
-    x = np.concatenate([bits, 40 * random.standard_normal(2**16), 2 * random.standard_normal(2**16), random.uniform(-750, 750, 2**16)])
+    x = np.concatenate(
+        [bits, 40 * random.standard_normal(2**16), 2 * random.standard_normal(2**16), random.uniform(-750, 750, 2**16)]
+    )
     return x, in_numpy(*function, widened(x, np.longdouble))
 
 
 @pytest.fixture(scope="module")
 def hard_doubles(function):
     """Where formulas change over, saturate or vanish, and neighbours of these, with results good to 200 bits."""
-    edges = [0, 5e-324, 2.3e-308, 1e-300, 1e-160, 1e-20, 1e-9, 2**-27, 2**-26, 1e-4, 0.01, 0.1, 0.25, 0.5, 0.549, 0.66, 1, 1.5, 2, 3, 5, 10, 18, 19.06]
-    edges += [20, 36, 36.7, 37, 40, 52.75, 100, 300, 354, 355, 372, 373, 373.5, 374, 700, 708, 709, 709.78, 710, 744, 745, 745.13, 745.2, 746, 750, 1000]
+    edges = [
+        0,
+        5e-324,
+        2.3e-308,
+        1e-300,
+        1e-160,
+        1e-20,
+        1e-9,
+        2**-27,
+        2**-26,
+        1e-4,
+        0.01,
+        0.1,
+        0.25,
+        0.5,
+        0.549,
+        0.66,
+        1,
+        1.5,
+        2,
+        3,
+        5,
+        10,
+        18,
+        19.06,
+    ]
+    edges += [
+        20,
+        36,
+        36.7,
+        37,
+        40,
+        52.75,
+        100,
+        300,
+        354,
+        355,
+        372,
+        373,
+        373.5,
+        374,
+        700,
+        708,
+        709,
+        709.78,
+        710,
+        744,
+        745,
+        745.13,
+        745.2,
+        746,
+        750,
+        1000,
+    ]
     edges += [1e5, 2**40, 2**53, 2**80, 1e100, 1e153, 1e154, 1.34e154, 1e155, 2**1000.0, 1e305, 1.7e308]
-    edges += [k * np.log(2) / 4 for k in range(1, 80)] + [k * np.log(2) / 2 for k in (500, 537, 538, 1000, 1022, 1023, 1024, 1074, 1075, 1076)]
+    edges += [k * np.log(2) / 4 for k in range(1, 80)] + [
+        k * np.log(2) / 2 for k in (500, 537, 538, 1000, 1022, 1023, 1024, 1074, 1075, 1076)
+    ]
     edges = np.array(edges, np.float64)
     near = [edges, np.nextafter(edges, 0), np.nextafter(edges, np.inf), edges * (1 + 2.0**-30), edges * (1 - 2.0**-20)]
     random = np.random.Generator(np.random.PCG64(3))
@@ -124,7 +180,7 @@ def hard_doubles(function):
     with mpmath.workprec(200):
         exact = [eval(code, MPMATH, {"x": mpmath.mpf(float(each))}) for each in x]
         high = np.array([float(each) for each in exact])
-        # The distance from the nearest double, in units in the last place, worked out in 200 bits: no float could hold the exact value.
+        # And how far the exact value lies from the nearest double, worked out in 200 bits: no float could hold that value.
         rest = np.array([float(each - mpmath.mpf(h)) for each, h in zip(exact, high, strict=True)])
     return x, high, rest
 
@@ -145,7 +201,9 @@ def test_float64_is_accurate_on_hard_points(function, hard_doubles, instruction_
     size = np.spacing(np.maximum(np.abs(high), np.finfo(np.float64).smallest_normal))
     off = np.abs((got - high) - rest) / size
     worst_at = x[off.argmax()]
-    assert off.max() <= LIMITS[function[0]], f"{function} at {worst_at!r} ({float(worst_at).hex()}) is {off.max():.3f} units in the last place off"
+    assert off.max() <= LIMITS[function[0]], (
+        f"{function} at {worst_at!r} ({float(worst_at).hex()}) is {off.max():.3f} units in the last place off"
+    )
 
 
 def test_float32_is_accurate_on_every_number(function, request):
@@ -170,7 +228,7 @@ def test_the_measure_of_accuracy_sees_an_error_of_one_unit():
         assert ulps_off(np.array([1], dtype), np.array([np.nan], wide), dtype) == np.inf
 
 
-# ---- special values --------------------------------------------------------------------------------------------------------
+# ---- special values --------------------------------------------------------------------------------------------------
 
 
 def specials(dtype):
@@ -209,7 +267,10 @@ def test_the_sign_of_zero_is_kept_by_odd_functions(activation, instruction_set, 
 
 def test_symmetric_functions_are_symmetric_to_the_last_bit(activation, instruction_set, dtype):
     x = np.abs(np.concatenate([values(999, dtype, 1) * 10, values(999, dtype, 2) * 400, specials(dtype)]))
-    f = reference.activation(activation, x[:999].astype(np.float64)), reference.activation(activation, -x[:999].astype(np.float64))
+    f = (
+        reference.activation(activation, x[:999].astype(np.float64)),
+        reference.activation(activation, -x[:999].astype(np.float64)),
+    )
     d = [reference.activation_gradient(activation, sign * x[:999].astype(np.float64), np.ones(999)) for sign in (1, -1)]
     if (f[0] == -f[1]).all():
         assert same_bits(kernels.activation(activation, -x), -kernels.activation(activation, x))
@@ -226,7 +287,7 @@ def test_derivatives_stay_accurate_where_functions_saturate(instruction_set):
         np.testing.assert_allclose(computed("derivative", name, x), exact, rtol=1e-6, atol=np.finfo("float32").smallest_subnormal)
 
 
-# ---- how they are computed ---------------------------------------------------------------------------------------------------
+# ---- how they are computed -------------------------------------------------------------------------------------------
 
 
 def test_a_value_has_the_same_bits_wherever_it_stands_in_an_array(function, instruction_set, dtype):
@@ -239,7 +300,11 @@ def test_a_value_has_the_same_bits_wherever_it_stands_in_an_array(function, inst
 
 def test_every_instruction_set_gives_the_same_bits(function, dtype):
     word = "u4" if dtype == "float32" else "u8"
-    bits = np.random.Generator(np.random.PCG64(5)).integers(0, 2 ** (8 * np.dtype(dtype).itemsize), 2**17, dtype=word, endpoint=False).view(dtype)
+    bits = (
+        np.random.Generator(np.random.PCG64(5))
+        .integers(0, 2 ** (8 * np.dtype(dtype).itemsize), 2**17, dtype=word, endpoint=False)
+        .view(dtype)
+    )
     x = np.concatenate([bits, values(2**16, dtype) * 10, specials(dtype)])
     seen = []
     for name in INSTRUCTION_SETS:

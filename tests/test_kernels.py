@@ -12,7 +12,7 @@ from support import ACTIVATIONS, DTYPES, INSTRUCTION_SETS, LAYOUTS, Subclass, di
 import pynn
 from pynn import kernels, reference
 
-# ---- drawn at random -------------------------------------------------------------------------------------------------------
+# ---- drawn at random -------------------------------------------------------------------------------------------------
 
 sizes = st.one_of(st.integers(0, 9), st.integers(0, 70))
 
@@ -107,7 +107,7 @@ def test_gradients_may_overlap_parameters_in_any_way(data):
     assert same_bits(theta, wanted)
 
 
-# ---- what is converted -----------------------------------------------------------------------------------------------------
+# ---- what is converted -----------------------------------------------------------------------------------------------
 
 WEIGHT = [[1, 2, 3], [4, 5, 6]]
 X = [[1, 0, 1], [0, 1, 1], [1, 1, 0]]
@@ -169,7 +169,7 @@ def test_float32_and_float64_together_are_float64():
     assert same_bits(kernels.affine(weight, x), kernels.affine(weight.astype("float64"), x))
 
 
-# ---- what is refused --------------------------------------------------------------------------------------------------------
+# ---- what is refused -------------------------------------------------------------------------------------------------
 
 ONE = np.ones(3)
 TWO = np.ones((2, 3))
@@ -299,19 +299,26 @@ def test_an_out_that_does_not_fit_is_refused_and_not_written_to(name):
         assert np.asarray(out).tobytes() == before
 
 
-BAD_PARAMETERS = [[1.0, 2.0], (1.0, 2.0), 1.0, None, "12", *(np.ones(2, kind) for kind in ("int64", "complex", "object", "float16", ">f8"))]
+BAD_PARAMETERS = [
+    [1.0, 2.0],
+    (1.0, 2.0),
+    1.0,
+    None,
+    "12",
+    *(np.ones(2, kind) for kind in ("int64", "complex", "object", "float16", ">f8")),
+]
 
 
 @pytest.mark.parametrize("bad", BAD_PARAMETERS, ids=lambda bad: str(getattr(bad, "dtype", type(bad).__name__)))
 def test_parameters_that_cannot_be_changed_in_place_are_a_type_error(bad):
-    with pytest.raises(TypeError, match="^gradient_descent: parameters are"):
+    with pytest.raises(TypeError, match=r"^gradient_descent: parameters are"):
         kernels.gradient_descent(bad, np.ones(2), 0.1)
 
 
 def test_read_only_parameters_are_a_value_error(dtype):
     theta = np.ones(3, dtype)
     theta.flags.writeable = False
-    with pytest.raises(ValueError, match="^gradient_descent: parameters are read-only"):
+    with pytest.raises(ValueError, match=r"^gradient_descent: parameters are read-only"):
         kernels.gradient_descent(theta, np.ones(3, dtype), 0.1)
     assert theta.tolist() == [1, 1, 1]
 
@@ -334,7 +341,7 @@ def test_sizes_beyond_the_address_space_are_an_error_not_a_crash():
         kernels.affine(tall, tall)
 
 
-# ---- what flows through ---------------------------------------------------------------------------------------------------------
+# ---- what flows through ----------------------------------------------------------------------------------------------
 
 
 def test_nan_and_infinity_flow_through_every_kernel(instruction_set, dtype):

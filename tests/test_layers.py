@@ -21,10 +21,10 @@ def double(layer):
     return layer
 
 
-# ---- gradients ---------------------------------------------------------------------------------------------------------------
+# ---- gradients -------------------------------------------------------------------------------------------------------
 #
-# Central differences with step h are off by h^2/6 |f'''| (below 8 for all activations here, times weights below 1) and by the rounding of
-# two sums below some 40, so 40 u / h. h = 2^-17 makes both below 1e-9.
+# Central differences with step h are off by h^2/6 |f'''| (below 8 for all activations here, times weights below 1) and by the
+# rounding of two sums below some 40, so 40 u / h. h = 2^-17 makes both below 1e-9.
 
 STEP = 2.0**-17
 OFF = 1e-8
@@ -74,7 +74,7 @@ def test_gradients_of_activations_are_central_differences(instruction_set, activ
     np.testing.assert_allclose(dx, slope(lambda: float((layer.forward(x) * dy).sum()), x), rtol=0, atol=OFF)
 
 
-# ---- Dense --------------------------------------------------------------------------------------------------------------------
+# ---- Dense -----------------------------------------------------------------------------------------------------------
 
 
 def test_dense_is_the_kernels_on_its_own_weight_and_bias(dtype):
@@ -164,7 +164,10 @@ def test_whole_numbers_of_numpy_will_do():
 
 
 def test_a_wrong_number_of_features_names_the_layer_and_both_shapes():
-    with pytest.raises(ValueError, match=r"^Dense\(64, 32\): x has 63 features, the layer takes 64 \(got shape \(10, 63\), wanted \(10, 64\) or \(64,\)\)$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^Dense\(64, 32\): x has 63 features, the layer takes 64 \(got shape \(10, 63\), wanted \(10, 64\) or \(64,\)\)$",
+    ):
         pynn.Dense(64, 32).forward(np.zeros((10, 63)))
     layer = pynn.Dense(4, 3)
     for wrong in (np.zeros(5), np.zeros(()), np.zeros((2, 2, 4)), np.zeros((4, 1)), []):
@@ -216,7 +219,7 @@ def test_input_is_converted_to_the_dtype_of_the_layer():
     assert double(pynn.Dense(2, 1)).forward(np.float32([1, 2])).dtype == np.float64
 
 
-# ---- initial values ---------------------------------------------------------------------------------------------------------------
+# ---- initial values --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("initializer", "limit"), [("glorot_uniform", (6 / (40 + 60)) ** 0.5), ("he_uniform", (6 / 40) ** 0.5)])
@@ -256,7 +259,7 @@ def test_both_dtypes_start_from_the_same_weights():
     assert same_bits(single.parameters, twice.parameters.astype("float32"))
 
 
-# ---- activations -------------------------------------------------------------------------------------------------------------------
+# ---- activations -----------------------------------------------------------------------------------------------------
 
 
 def test_every_activation_in_the_list_is_a_class(activation, dtype):
@@ -285,10 +288,12 @@ def test_the_base_of_activations_is_not_one():
         pynn.layers.Activation()
 
 
-# ---- copies --------------------------------------------------------------------------------------------------------------------------
+# ---- copies ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))], ids=["copy", "deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))], ids=["copy", "deepcopy", "pickle"]
+)
 def test_a_copy_has_the_values_and_its_own_memory(copied, dtype):
     layer = pynn.Dense(5, 30, bias=False, initializer="he_uniform")
     pynn.Network([layer], dtype=dtype, seed=1)
@@ -303,15 +308,19 @@ def test_a_copy_has_the_values_and_its_own_memory(copied, dtype):
     pynn.Network([other], dtype=dtype)  # it belongs to no network yet
     fresh = copied(pynn.Dense(5, 4))
     pynn.Network([fresh], dtype=dtype, seed=3)
-    assert same_bits(fresh.weight, pynn.Network([pynn.Dense(5, 4)], dtype=dtype, seed=3).layers[0].weight)  # drawn by the network's seed
+    assert same_bits(
+        fresh.weight, pynn.Network([pynn.Dense(5, 4)], dtype=dtype, seed=3).layers[0].weight
+    )  # drawn by the network's seed
 
 
-@pytest.mark.parametrize("code", ["Dense(3, 2)", "Dense(3, 2, bias=False)", "Dense(1, 1, initializer='zeros')", "ReLU()", "Sigmoid()", "Identity()"])
+@pytest.mark.parametrize(
+    "code", ["Dense(3, 2)", "Dense(3, 2, bias=False)", "Dense(1, 1, initializer='zeros')", "ReLU()", "Sigmoid()", "Identity()"]
+)
 def test_a_layer_prints_as_the_code_that_makes_it(code):
     assert repr(eval(code, vars(pynn))) == code
 
 
-# ---- layers of one's own ---------------------------------------------------------------------------------------------------------------
+# ---- layers of one's own ---------------------------------------------------------------------------------------------
 
 
 class Scale(pynn.Layer):

@@ -51,7 +51,11 @@ def test_the_learning_rate_is_rounded_to_the_dtype(dtype):
     assert (theta == -np.dtype(dtype).type(0.1)).all()
 
 
-@pytest.mark.parametrize("rate", [-0.1, -1e-300, float("nan"), float("inf"), -float("inf"), np.float32("nan"), 10**400], ids=lambda rate: repr(rate)[:9])
+@pytest.mark.parametrize(
+    "rate",
+    [-0.1, -1e-300, float("nan"), float("inf"), -float("inf"), np.float32("nan"), 10**400],
+    ids=lambda rate: repr(rate)[:9],
+)
 def test_a_learning_rate_that_makes_no_sense_is_a_value_error(rate):
     with pytest.raises(ValueError, match="learning_rate"):
         pynn.SGD(rate)
@@ -109,7 +113,12 @@ def test_a_network_trains_with_an_optimizer_of_ones_own(dtype):
 
 def test_it_pickles_copies_and_prints_as_the_code_that_makes_it():
     optimizer = pynn.SGD(0.1 + 0.2)
-    for other in (pickle.loads(pickle.dumps(optimizer)), copy.copy(optimizer), copy.deepcopy(optimizer), eval(repr(optimizer), vars(pynn))):
+    for other in (
+        pickle.loads(pickle.dumps(optimizer)),
+        copy.copy(optimizer),
+        copy.deepcopy(optimizer),
+        eval(repr(optimizer), vars(pynn)),
+    ):
         assert type(other) is pynn.SGD
         assert other is not optimizer
         assert other.learning_rate == optimizer.learning_rate

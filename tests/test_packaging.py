@@ -1,4 +1,4 @@
-"""pyproject.toml, setup.py, csrc/build_ffi.py: what is packed, that it builds from nothing but that, and runs from another folder."""
+"""pyproject.toml, setup.py, csrc/build_ffi.py: what is packed, builds from nothing but that, and runs from another folder."""
 
 import importlib.util
 import re
@@ -20,7 +20,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 
 def run(*command, folder, **options):
-    result = subprocess.run([str(each) for each in command], cwd=folder, capture_output=True, text=True, check=False, timeout=600, **options)
+    result = subprocess.run(
+        [str(each) for each in command], cwd=folder, capture_output=True, text=True, check=False, timeout=600, **options
+    )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result.stdout.strip()
 
@@ -126,5 +128,10 @@ def test_the_extension_asks_for_nothing_newer_than_it_says(wheel):
     wanted = {line.split()[-1] for line in run("nm", "-D", "--undefined-only", path, folder=wheel.parent).splitlines()}
     used = {symbol for symbol in wanted if symbol.startswith(("Py", "_Py"))}
     assert used
-    private = {symbol for symbol in used if symbol.startswith("_Py")} - {"_Py_NoneStruct", "_Py_TrueStruct", "_Py_FalseStruct", "_Py_Dealloc"}
+    private = {symbol for symbol in used if symbol.startswith("_Py")} - {
+        "_Py_NoneStruct",
+        "_Py_TrueStruct",
+        "_Py_FalseStruct",
+        "_Py_Dealloc",
+    }
     assert not private

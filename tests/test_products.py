@@ -1,4 +1,4 @@
-"""csrc/kernels/products.h: affine, input_gradient, weight_gradient and bias_gradient agree with plain NumPy at every edge of a vector or tile."""
+"""csrc/kernels/products.h and lines.h: the products of a layer agree with plain NumPy at every edge of a vector or tile."""
 
 import itertools
 
@@ -8,12 +8,13 @@ from support import Fenced, sum_bound, threads, unit, values
 
 from pynn import kernels, reference
 
-# Around the widths of vectors (1, 2, 4, 8, 16 lanes), of tiles (3 vectors; 1, 2, 4, 8 rows), and around 32, where sums get four chains.
+# Around the widths of vectors (1, 2, 4, 8, 16 lanes), of tiles (3 vectors; 1, 2, 4, 8 rows), and around 32, where sums get
+# four chains.
 ROWS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 17, 33]
 DEPTHS = [0, 1, 2, 3, 5, 31, 32, 33, 35, 64]
 COLUMNS = [0, 1, 2, 3, 4, 5, 8, 9, 13, 16, 17, 24, 25, 33, 48, 49, 65]
 
-# Rows, in, out where other paths begin: operands read as a stream, packed, shared out among threads (or not), 1-row remainders of a share.
+# Rows, in, out where other paths begin: operands read as a stream, packed, shared out among threads or not.
 LARGE = [
     (1, 600, 520),
     (1, 64, 4500),

@@ -20,7 +20,11 @@ def task(rows=31, dtype="float32", outputs=2):
     return x, np.tanh(x[:, :outputs]) + x[:, 1:2]
 
 
-# ---- epochs and batches ---------------------------------------------------------------------------------------------------------
+def joined(lists):
+    return [each for one in lists for each in one]
+
+
+# ---- epochs and batches ----------------------------------------------------------------------------------------------
 
 
 def test_an_epoch_takes_every_row_once_in_batches_the_last_of_which_may_be_smaller():
@@ -38,11 +42,11 @@ def test_an_epoch_takes_every_row_once_in_batches_the_last_of_which_may_be_small
     net = pynn.Network([Witness(), pynn.Dense(3, 1)], optimizer=pynn.SGD(0), seed=0)
     net.fit(x, x[:, 0], epochs=2, batch_size=8, shuffle=False)
     assert [len(batch) for batch in seen] == [8, 8, 8, 7] * 2
-    assert sum(seen[:4], []) == sum(seen[4:], []) == list(range(31))
+    assert joined(seen[:4]) == joined(seen[4:]) == list(range(31))
     seen.clear()
     net.fit(x, x[:, 0], epochs=2, batch_size=8)
     assert [len(batch) for batch in seen] == [8, 8, 8, 7] * 2
-    first, second = sum(seen[:4], []), sum(seen[4:], [])
+    first, second = joined(seen[:4]), joined(seen[4:])
     assert sorted(first) == sorted(second) == list(range(31))
     assert first != second != list(range(31)) != first
 
@@ -70,7 +74,7 @@ def test_fits_go_on_where_the_last_one_ended(dtype):
     one, other = network(dtype), network(dtype)
     whole = one.fit(x, y, epochs=5, batch_size=4).cost
     pieces = [other.fit(x, y, epochs=epochs, batch_size=4).cost for epochs in (1, 3, 1)]
-    assert sum(pieces, []) == whole
+    assert joined(pieces) == whole
     assert same_bits(one.parameters, other.parameters)
 
 
@@ -116,7 +120,7 @@ def test_data_of_other_dtypes_is_converted_once(dtype, name):
     assert same_bits(one.parameters, other.parameters)
 
 
-# ---- the cost it tells --------------------------------------------------------------------------------------------------------------
+# ---- the cost it tells -----------------------------------------------------------------------------------------------
 
 
 def test_the_cost_of_an_epoch_is_the_mean_over_its_rows(dtype):
@@ -148,7 +152,7 @@ def test_diverging_training_gives_infinite_or_nan_costs_and_no_error(dtype):
     assert len(history) == 20
 
 
-# ---- convergence ----------------------------------------------------------------------------------------------------------------------
+# ---- convergence -----------------------------------------------------------------------------------------------------
 
 
 def test_training_ends_when_the_cost_falls_no_more():
@@ -180,7 +184,7 @@ def test_a_training_that_diverges_ends_by_patience():
     assert network(rate=1e30).fit(*task(), tol=0.0, patience=3, epochs=1000).converged
 
 
-# ---- arguments --------------------------------------------------------------------------------------------------------------------------
+# ---- arguments -------------------------------------------------------------------------------------------------------
 
 BAD = [
     ({"batch_size": 0}, ValueError),
@@ -223,7 +227,7 @@ def test_whole_numbers_of_numpy_will_do():
     assert len(network().fit(*task(), epochs=np.int64(2), batch_size=np.uint8(4), tol=np.float32(0), patience=np.int8(5))) == 2
 
 
-# ---- progress ------------------------------------------------------------------------------------------------------------------------------
+# ---- progress --------------------------------------------------------------------------------------------------------
 
 
 def test_progress_tells_where_training_is():
@@ -265,7 +269,7 @@ def test_a_history_prints_and_has_a_length():
     assert eval(repr(history), vars(pynn)).cost == history.cost
 
 
-# ---- interruption -----------------------------------------------------------------------------------------------------------------------------
+# ---- interruption ----------------------------------------------------------------------------------------------------
 
 
 def states_after_each_step(net, x, y, batch, epochs):
