@@ -44,7 +44,10 @@ static void same_as_portable(results *r, const void *array, size_t bytes)
     r->used += bytes;
 }
 
-static double tolerance(int dtype, size_t terms) { return ((double)terms + 4) * (dtype == PYNN_F32 ? 0x1p-23 : 0x1p-52) * ((double)terms + 1); }
+static double tolerance(int dtype, size_t terms)
+{
+    return ((double)terms + 4) * (dtype == PYNN_F32 ? 0x1p-23 : 0x1p-52) * ((double)terms + 1);
+}
 
 /* ---- products ---------------------------------------------------------------------------------------------------------- */
 
@@ -58,7 +61,8 @@ static void *matrix(int dtype, size_t slot, size_t lines, size_t length, size_t 
 {
     void *const m = place(slot, matrix_bytes(dtype, lines, length, ld), at_end);
     for (size_t i = 0; i < lines; i++)
-        for (size_t j = 0; j < ld && i * ld + j < (lines - 1) * ld + length; j++) set(dtype, m, i * ld + j, j < length ? number() : (double)NAN);
+        for (size_t j = 0; j < ld && i * ld + j < (lines - 1) * ld + length; j++)
+            set(dtype, m, i * ld + j, j < length ? number() : (double)NAN);
     return m;
 }
 
@@ -103,7 +107,8 @@ static void products(int dtype, int order, size_t rows, size_t in, size_t out, s
         for (size_t k = 0; k < in; k++) {
             double sum = 0;
             for (size_t i = 0; i < rows; i++) sum += get(dtype, dy, i * ld_y + j) * get(dtype, x, i * ld_x + k);
-            check(fabs(sum - get(dtype, dw, order == PYNN_OUT_MAJOR ? j * in + k : k * out + j)) <= tolerance(dtype, rows), "wrong", rows, in, out);
+            check(fabs(sum - get(dtype, dw, order == PYNN_OUT_MAJOR ? j * in + k : k * out + j)) <= tolerance(dtype, rows), "wrong", rows,
+                  in, out);
         }
     check(untouched_beside(dw, dw_bytes, at_end), "wrote beside its output", rows, in, out);
     same_as_portable(r, dw, dw_bytes);
@@ -129,8 +134,9 @@ static void all_products(int dtype, results *r)
                 products(dtype, turn % 2 ? PYNN_IN_MAJOR : PYNN_OUT_MAJOR, ROWS[i], COLUMNS[j], DEPTHS[k], turn / 3 % 3, turn / 5 % 2, r);
             }
     /* Where operands are streamed or packed, and where work is shared out among threads: whole, by rows, by columns, a single row left over. */
-    static const size_t large[][3] = {{1, 600, 520}, {1, 33, 4500}, {1, 4500, 33}, {2, 40, 2000}, {3, 2000, 40}, {40, 130, 120},
-                                      {70, 64, 65}, {130, 70, 30}, {257, 33, 40}, {65, 32, 4200}, {577, 32, 300}, {400, 2, 3}, {1000, 40, 1}};
+    static const size_t large[][3] = {{1, 600, 520},  {1, 33, 4500}, {1, 4500, 33}, {2, 40, 2000}, {3, 2000, 40},
+                                      {40, 130, 120}, {70, 64, 65},  {130, 70, 30}, {257, 33, 40}, {65, 32, 4200},
+                                      {577, 32, 300}, {400, 2, 3},   {1000, 40, 1}};
     for (size_t i = 0; i < COUNT(large); i++)
         for (int order = 0; order < 2; order++) products(dtype, order, large[i][0], large[i][1], large[i][2], i % 2, (int)i % 2, r);
 }
@@ -181,13 +187,13 @@ static void network(int dtype, const size_t *widths, size_t dense, int kind, siz
     size_t count = 0, parameters = 0;
     for (size_t i = 0; i < dense; i++) {
         pynn_layer *const layer = layers + count++;
-        *layer = (pynn_layer){.kind = PYNN_DENSE, .order = pynn_weight_order(widths[i], widths[i + 1]), .in = widths[i], .out = widths[i + 1]};
+        *layer =
+            (pynn_layer){.kind = PYNN_DENSE, .order = pynn_weight_order(widths[i], widths[i + 1]), .in = widths[i], .out = widths[i + 1]};
         layer->weight = parameters;
         parameters += widths[i] * widths[i + 1];
         layer->bias = i % 2 ? SIZE_MAX : parameters;
         if (i % 2 == 0) parameters += widths[i + 1];
-        if (i + 1 < dense || kind % 2)
-            layers[count++] = (pynn_layer){.kind = kind, .in = widths[i + 1], .out = widths[i + 1]};
+        if (i + 1 < dense || kind % 2) layers[count++] = (pynn_layer){.kind = kind, .in = widths[i + 1], .out = widths[i + 1]};
     }
     const size_t ld_x = in + 2, y_bytes = rows * out * size, w_bytes = parameters * size;
     void *const w = place(0, w_bytes, at_end), *const y = place(2, y_bytes, at_end), *const gradients = place(3, w_bytes, at_end);
@@ -216,9 +222,11 @@ static void network(int dtype, const size_t *widths, size_t dense, int kind, siz
     for (int epoch = 0; epoch < 4; epoch++) {
         doing = "train";
         void *const kept = epoch % 2 ? gradients : NULL;
-        check(pynn_network_train(net, 0, rows, x, ld_x, target, out, epoch < 2 ? NULL : order, batch, 0.001, kept, costs) == PYNN_OK, "status", rows, in, out);
+        check(pynn_network_train(net, 0, rows, x, ld_x, target, out, epoch < 2 ? NULL : order, batch, 0.001, kept, costs) == PYNN_OK,
+              "status", rows, in, out);
         for (size_t i = 0; i < batches; i++) check(isfinite(costs[i]) && costs[i] >= 0, "cost", rows, in, out);
-        check(untouched_beside(w, w_bytes, at_end) && untouched_beside(gradients, w_bytes, at_end), "wrote beside its output", rows, in, out);
+        check(untouched_beside(w, w_bytes, at_end) && untouched_beside(gradients, w_bytes, at_end), "wrote beside its output", rows, in,
+              out);
         check(untouched_beside(costs, batches * sizeof *costs, at_end), "wrote beside costs", rows, in, out);
         same_as_portable(r, w, w_bytes);
         same_as_portable(r, costs, batches * sizeof *costs);
@@ -229,7 +237,8 @@ static void network(int dtype, const size_t *widths, size_t dense, int kind, siz
 
 static void all_networks(int dtype, results *r)
 {
-    static const size_t widths[][5] = {{2, 8, 1, 5, 3}, {1, 1, 1, 1, 1}, {37, 65, 3, 17, 33}, {64, 31, 33, 16, 9}, {100, 17, 1, 40, 2}, {5, 300, 33, 260, 1}};
+    static const size_t widths[][5] = {{2, 8, 1, 5, 3},     {1, 1, 1, 1, 1},     {37, 65, 3, 17, 33},
+                                       {64, 31, 33, 16, 9}, {100, 17, 1, 40, 2}, {5, 300, 33, 260, 1}};
     static const size_t rows[] = {0, 1, 2, 3, 9, 33, 66};
     static const size_t batches[] = {0, 1, 2, 8, 32};
     size_t turn = 0;

@@ -20,7 +20,12 @@ static model *new_model(void)
     const pynn_layer layers[] = {
         {.kind = PYNN_DENSE, .order = pynn_weight_order(IN, HIDDEN), .in = IN, .out = HIDDEN, .weight = 0, .bias = IN * HIDDEN},
         {.kind = 1, .in = HIDDEN, .out = HIDDEN},
-        {.kind = PYNN_DENSE, .order = pynn_weight_order(HIDDEN, OUT), .in = HIDDEN, .out = OUT, .weight = IN * HIDDEN + HIDDEN, .bias = SIZE_MAX},
+        {.kind = PYNN_DENSE,
+         .order = pynn_weight_order(HIDDEN, OUT),
+         .in = HIDDEN,
+         .out = OUT,
+         .weight = IN * HIDDEN + HIDDEN,
+         .bias = SIZE_MAX},
     };
     model *const m = malloc(sizeof *m);
     if (!m) fail("no memory");
@@ -75,7 +80,8 @@ static void *kernels(void *context)
     if (!a || !b) fail("no memory");
     for (size_t i = 0; i < N; i++) a[i] = (float)i / N;
     for (int i = 0; i < TIMES; i++)
-        if (pynn_activation(PYNN_F32, i % (int)pynn_activation_count(), N, a, b) || pynn_gradient_descent(PYNN_F32, N, b, a, 0.1)) fail("kernels");
+        if (pynn_activation(PYNN_F32, i % (int)pynn_activation_count(), N, a, b) || pynn_gradient_descent(PYNN_F32, N, b, a, 0.1))
+            fail("kernels");
     free(a);
     free(b);
     return NULL;
