@@ -43,7 +43,7 @@ struct pynn_network {
 
 /* ---- memory ---------------------------------------------------------------------------------------------------------- */
 
-enum { ROOM = 128 }; /* two vectors of 64 bytes: what a roomy array (kernels/lines.h) may be written beyond its end */
+enum { ROOM = 64 }; /* bytes of a cache line and of the widest vector, in which roomy arrays (kernels/lines.h) are written */
 
 /* Counts what a workspace needs: give() moves a cursor, and says so if the sum does not fit. */
 typedef struct {
@@ -213,7 +213,7 @@ static void run_stage(const pynn_network *net, const stage *s, size_t rows, cons
 /* ---- one sample ------------------------------------------------------------------------------------------------------
  *
  * Without the machinery for batches, whose calls would take longer than the work in a small net. Outputs are roomy (kernels/lines.h): each lies
- * at a multiple of 128 bytes with nothing else in its last 128. Large layers are shared out: forward, and where no dC/dX is wanted
+ * at a multiple of 64 bytes with nothing else in its last 64. Large layers are shared out: forward, and where no dC/dX is wanted
  * going back, by outputs, so that a thread finds its part of the weight in its own cache; else by inputs, whose sums are dC/dX.
  */
 
@@ -323,7 +323,7 @@ static double step_line(pynn_network *net, const void *x, const void *target, co
 
 static int predict_line(const pynn_network *net, const void *x, void *y)
 {
-    ALIGNED(128) char on_stack[PREDICT_ON_STACK];
+    ALIGNED(64) char on_stack[PREDICT_ON_STACK];
     const size_t limit = pynn_get_num_threads(), threads = net->line_work >= SHARE_LINE_FROM ? limit : 1;
     const size_t bytes = 2 * net->line_wide + threads * net->line_scratch; /* checked when the network was made */
     void *const memory = bytes > sizeof on_stack ? malloc(bytes + ROOM) : NULL;
@@ -393,7 +393,7 @@ static double work_per_row(const pynn_network *net)
 int pynn_network_predict(const pynn_network *net, size_t rows, const void *x, size_t ld_x, void *y)
 {
     if (rows == 1) return predict_line(net, x, y);
-    ALIGNED(128) char on_stack[PREDICT_ON_STACK];
+    ALIGNED(64) char on_stack[PREDICT_ON_STACK];
     const size_t limit = pynn_get_num_threads();
     const double work = limit > 1 ? work_per_row(net) * (double)rows : 0;
     const size_t threads = work >= SHARE_PREDICTION_FROM ? limit : 1;

@@ -258,7 +258,7 @@ static void outer(size_t rows, size_t columns, const T *a, size_t a_row, const T
 
 /* ---- a layer's work for one sample ------------------------------------------------------------------------------------
  *
- * Arrays marked roomy may be read and written up to the next multiple of 128 bytes: a store of a whole vector can be loaded again at once,
+ * Arrays marked roomy may be read and written up to the next multiple of 64 bytes: a store of a whole vector can be loaded again at once,
  * one under a mask only when it has reached the cache.
  */
 
@@ -277,7 +277,7 @@ static void line_forward(size_t in, size_t out, const void *weight, size_t ld, i
             for (size_t k = 0; k < in; k++) sum = s_fma(x[k], w[j * ld + k], sum);
             y[j] = sum;
         }
-    const size_t whole = (out + 2 * LANES - 1) / (2 * LANES) * (2 * LANES); /* activations work on pairs of vectors */
+    const size_t whole = (out + LANES - 1) / LANES * LANES;
     if (derivative) activate_both(activation, whole, y, y, derivative);
     else if (activation >= 0) activate(activation, whole, y, y);
 }

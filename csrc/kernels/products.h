@@ -21,84 +21,114 @@
 #define bias_gradient F(bias_gradient)
 #define bias_columns F(bias_columns)
 #define PANEL F(PANEL)
+#define LINE_BYTES F(LINE_BYTES)
+#define FAR F(FAR)
+#define panel_work F(panel_work)
 
-enum { PANEL = TILE_VECTORS * LANES };
+enum {
+    PANEL = TILE_VECTORS * LANES,
+    LINE_BYTES = 64,
+    FAR = 1024 * 1024, /* bytes of an operand that does not stay in a level 2 cache */
+};
 
 /* ---- matrix times matrix -------------------------------------------------------------------------------------------- */
 
-/* One block of C in registers: mr rows, nv vectors of columns, the last with n_last; B (depth, nv * LANES) rows b_step apart */
-INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, size_t n_last, size_t depth, const T *a, size_t a_stride,
-                 const T *b, size_t b_step, const T *start, size_t chains, const T *learning_rate, T *c, size_t ld_c)
+/* A panel of up to PANEL columns of C, and what is fetched into cache while it is computed: C itself, and the panel of B after this one,
+ * a line with each step, since prefetchers do not foresee where it begins in each row. */
+typedef struct {
+    size_t rows, depth, chains, n_last; /* n_last: columns in the last vector */
+    const T *a;
+    size_t a_stride; /* between rows of A, or, where A lies along its rows, between steps */
+    const T *b;
+    size_t b_step;
+    const T *start, *learning_rate;
+    T *c;
+    size_t ld_c;
+    int fetch_c;
+    const char *next;
+    size_t next_tiles, next_tile, next_chain, next_step; /* how many tiles fetch it; bytes from tile to tile, chain to chain, step to step */
+} panel_work;
+
+/* One block of C in registers: mr rows from row i, nv vectors of columns */
+INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const int fetching, const panel_work *p, size_t i, size_t number)
 {
     T first[TILE_ROWS * PANEL], second[TILE_ROWS * PANEL]; /* chains 0 + 1 and 2, while the registers hold the next one */
     V sum[TILE_ROWS][TILE_VECTORS];
     const T *row[TILE_ROWS];
-    UNROLL for (size_t i = 0; i < mr; i++) row[i] = a_along_rows ? a + i : a + i * a_stride;
+    const size_t chains = p->chains, depth = p->depth, b_step = p->b_step, a_stride = p->a_stride, n_last = p->n_last;
+    const T *const a = a_along_rows ? p->a + i : p->a + i * a_stride;
+    T *const c = p->c + i * p->ld_c;
+    UNROLL for (size_t r = 0; r < mr; r++) row[r] = a_along_rows ? a + r : a + r * a_stride;
+    if (p->fetch_c)
+        UNROLL for (size_t r = 0; r < mr; r++)
+            UNROLL for (size_t v = 0; v < nv; v++) PREFETCH(c + r * p->ld_c + v * LANES);
     size_t chain = 0;
     do {
         UNROLL for (size_t v = 0; v < nv; v++) {
             V from = v_zero();
-            if (start && chain == 0) from = v < nv - 1 || n_last == LANES ? v_load(start + v * LANES) : v_load_n(start + v * LANES, n_last);
-            UNROLL for (size_t i = 0; i < mr; i++) sum[i][v] = from;
+            if (p->start && chain == 0)
+                from = v < nv - 1 || n_last == LANES ? v_load(p->start + v * LANES) : v_load_n(p->start + v * LANES, n_last);
+            UNROLL for (size_t r = 0; r < mr; r++) sum[r][v] = from;
         }
-        const T *bk = b + chain * b_step;
+        const T *bk = p->b + chain * b_step;
+        const char *next = fetching ? p->next + number * p->next_tile + chain * p->next_chain : NULL;
         for (size_t k = chain; k < depth; k += chains, bk += chains * b_step) {
             V bv[TILE_VECTORS];
+            if (fetching) {
+                PREFETCH(next);
+                next += p->next_step;
+            }
             UNROLL for (size_t v = 0; v < nv; v++) bv[v] = v_load(bk + v * LANES);
-            UNROLL for (size_t i = 0; i < mr; i++) {
-                const V aik = v_set1(a_along_rows ? a[k * a_stride + i] : row[i][k]);
-                UNROLL for (size_t v = 0; v < nv; v++) sum[i][v] = v_fma(aik, bv[v], sum[i][v]);
+            UNROLL for (size_t r = 0; r < mr; r++) {
+                const V ark = v_set1(a_along_rows ? a[k * a_stride + r] : row[r][k]);
+                UNROLL for (size_t v = 0; v < nv; v++) sum[r][v] = v_fma(ark, bv[v], sum[r][v]);
             }
         }
         if (chain + 1 < chains) {
             T *const kept = chain < 2 ? first : second;
-            UNROLL for (size_t i = 0; i < mr; i++)
+            UNROLL for (size_t r = 0; r < mr; r++)
                 UNROLL for (size_t v = 0; v < nv; v++) {
-                    T *const at = kept + (i * nv + v) * LANES;
-                    v_store(at, chain == 1 ? v_add(v_load(at), sum[i][v]) : sum[i][v]);
+                    T *const at = kept + (r * nv + v) * LANES;
+                    v_store(at, chain == 1 ? v_add(v_load(at), sum[r][v]) : sum[r][v]);
                 }
         } else if (chains == 4) {
-            UNROLL for (size_t i = 0; i < mr; i++)
+            UNROLL for (size_t r = 0; r < mr; r++)
                 UNROLL for (size_t v = 0; v < nv; v++) {
-                    const size_t at = (i * nv + v) * LANES;
-                    sum[i][v] = v_add(v_load(first + at), v_add(v_load(second + at), sum[i][v]));
+                    const size_t at = (r * nv + v) * LANES;
+                    sum[r][v] = v_add(v_load(first + at), v_add(v_load(second + at), sum[r][v]));
                 }
         }
     } while (++chain < chains);
-    UNROLL for (size_t i = 0; i < mr; i++)
-        UNROLL for (size_t v = 0; v < nv; v++) finish(c + i * ld_c + v * LANES, sum[i][v], v < nv - 1 ? LANES : n_last, learning_rate);
+    UNROLL for (size_t r = 0; r < mr; r++)
+        UNROLL for (size_t v = 0; v < nv; v++)
+            finish(c + r * p->ld_c + v * LANES, sum[r][v], v < nv - 1 ? LANES : n_last, p->learning_rate);
 }
 
-/* All rows of one panel of nv vectors */
-INLINE void tile_rows(const size_t nv, const int a_along_rows, size_t n_last, size_t rows, size_t depth, const T *a, size_t a_stride,
-                      const T *b, size_t b_step, const T *start, size_t chains, const T *learning_rate, T *c, size_t ld_c)
+/* All rows of a panel of nv vectors */
+INLINE void tile_rows(const size_t nv, const int a_along_rows, const panel_work *p)
 {
-    const size_t a_next = a_along_rows ? 1 : a_stride;
-    size_t i = 0;
-#define TILE(ROWS)                                                                                                            \
-    {                                                                                                                         \
-        tile(ROWS, nv, a_along_rows, n_last, depth, a + i * a_next, a_stride, b, b_step, start, chains, learning_rate,        \
-             c + i * ld_c, ld_c);                                                                                             \
-        i += ROWS;                                                                                                            \
-    }
-    while (i + TILE_ROWS <= rows) TILE(TILE_ROWS)
+    size_t i = 0, number = 0;
+    for (; number < p->next_tiles && i + TILE_ROWS <= p->rows; i += TILE_ROWS) tile(TILE_ROWS, nv, a_along_rows, 1, p, i, number++);
+    for (; i + TILE_ROWS <= p->rows; i += TILE_ROWS) tile(TILE_ROWS, nv, a_along_rows, 0, p, i, 0);
 #if TILE_ROWS > 4
-    if (i + 4 <= rows) TILE(4)
+    if (i + 4 <= p->rows) {
+        tile(4, nv, a_along_rows, 0, p, i, 0);
+        i += 4;
+    }
 #endif
-    if (i + 2 <= rows) TILE(2)
-    if (i < rows) TILE(1)
-#undef TILE
+    if (i + 2 <= p->rows) {
+        tile(2, nv, a_along_rows, 0, p, i, 0);
+        i += 2;
+    }
+    if (i < p->rows) tile(1, nv, a_along_rows, 0, p, i, 0);
 }
 
-static NOINLINE void tile_columns(size_t nv, int a_along_rows, size_t n_last, size_t rows, size_t depth, const T *a, size_t a_stride,
-                         const T *b, size_t b_step, const T *start, size_t chains, const T *learning_rate, T *c, size_t ld_c)
+static NOINLINE void tile_columns(size_t nv, int a_along_rows, const panel_work *p)
 {
-#define PANEL_OF(VECTORS)                                                                                                     \
-    {                                                                                                                         \
-        if (a_along_rows)                                                                                                     \
-            tile_rows(VECTORS, 1, n_last, rows, depth, a, a_stride, b, b_step, start, chains, learning_rate, c, ld_c);        \
-        else                                                                                                                  \
-            tile_rows(VECTORS, 0, n_last, rows, depth, a, a_stride, b, b_step, start, chains, learning_rate, c, ld_c);        \
+#define PANEL_OF(VECTORS)                              \
+    {                                                  \
+        if (a_along_rows) tile_rows(VECTORS, 1, p);    \
+        else tile_rows(VECTORS, 0, p);                 \
     }
     if (nv == 1) PANEL_OF(1)
     else if (nv == 2) PANEL_OF(2)
@@ -179,17 +209,31 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
         return;
     }
     const int a_along_rows = a_step != 1;
+    const int b_far = columns * depth * sizeof(T) > FAR, c_far = learning_rate && rows * columns * sizeof(T) > FAR;
     for (size_t j = 0; j < columns; j += PANEL) {
         const size_t n = columns - j < PANEL ? columns - j : PANEL, nv = (n + LANES - 1) / LANES;
-        const T *panel = b + j * b_column;
-        size_t step = b_step;
+        panel_work work = {.rows = rows, .depth = depth, .chains = (size_t)chains, .n_last = n - (nv - 1) * LANES, .a = a,
+                           .a_stride = a_along_rows ? a_step : a_row, .b = b + j * b_column, .b_step = b_step,
+                           .start = start ? start + j : NULL, .learning_rate = learning_rate, .c = c + j, .ld_c = ld_c, .fetch_c = c_far};
         if (b_column != 1 || n % LANES || (rows >= 4 * TILE_ROWS && b_step * sizeof(T) >= 1024)) {
-            step = nv * LANES;
-            pack(nv, n, depth, panel, b_step, b_column, scratch);
-            panel = scratch;
+            pack(nv, n, depth, work.b, b_step, b_column, scratch);
+            work.b = scratch;
+            work.b_step = nv * LANES;
+            if (b_far && j + PANEL < columns) {
+                work.next = (const char *)(b + (j + PANEL) * b_column);
+                work.next_tiles = PANEL * sizeof(T) / LINE_BYTES;
+                if (b_column == 1) { /* tile t fetches the t-th line of each row */
+                    work.next_tile = LINE_BYTES;
+                    work.next_chain = b_step * sizeof(T);
+                    work.next_step = work.next_chain * (size_t)chains;
+                } else { /* columns of B, which are rows in memory, one after the other */
+                    work.next_step = LINE_BYTES;
+                    work.next_chain = depth / (size_t)chains * LINE_BYTES;
+                    work.next_tile = depth * LINE_BYTES;
+                }
+            }
         }
-        tile_columns(nv, a_along_rows, n - (nv - 1) * LANES, rows, depth, a, a_along_rows ? a_step : a_row, panel, step,
-                     start ? start + j : NULL, (size_t)chains, learning_rate, c + j, ld_c);
+        tile_columns(nv, a_along_rows, &work);
     }
 }
 
