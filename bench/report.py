@@ -114,7 +114,6 @@ def header(threads: str, contestants: Sequence[str] = ()) -> dict[str, str]:
     """What the numbers depend on: processor, instruction set, compiler, versions, threads."""
     import threadpoolctl
 
-    import pynn
     from pynn.info import information
 
     facts = information()

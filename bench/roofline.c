@@ -52,9 +52,7 @@ uint64_t read_all(const void *data, size_t bytes, size_t times)
     const v_u64 *const begin = data, *const end = begin + bytes / sizeof(v_u64);
     v_u64 seen[8] = {{0}};
     for (size_t t = 0; t < times; t++) {
-        for (const v_u64 *v = begin; v < end; v += 8) {
-            _Pragma("GCC unroll 8") for (int c = 0; c < 8; c++) seen[c] ^= v[c];
-        }
+        for (const v_u64 *v = begin; v < end; v += 8) { _Pragma("GCC unroll 8") for (int c = 0; c < 8; c++) seen[c] ^= v[c]; }
         __asm__ volatile("" ::: "memory"); /* the next time is not the same as this one */
     }
     for (int c = 1; c < 8; c++) seen[0] ^= seen[c];

@@ -164,14 +164,16 @@ int arrays_affine(size_t weight, size_t x, size_t bias, size_t out)
     if (as_matrix(weight, dtype, 1, &w) || as_matrix(x, dtype, 0, &in) || in.columns != w.columns) return ARRAYS_NOT_PLAIN;
     if (bias != none && (as_matrix(bias, dtype, 0, &b) || b.nd != 1 || b.columns != w.rows)) return ARRAYS_NOT_PLAIN;
     if (as_output(out, dtype, in.nd, in.rows, w.rows, &y) || !apart(&y, &w) || !apart(&y, &in) || !apart(&y, &b)) return ARRAYS_NOT_PLAIN;
-    return pynn_affine(dtype, in.rows, w.columns, w.rows, w.data, w.ld, w.order, in.data, in.ld, bias == none ? NULL : b.data, y.data, y.ld);
+    return pynn_affine(dtype, in.rows, w.columns, w.rows, w.data, w.ld, w.order, in.data, in.ld, bias == none ? NULL : b.data, y.data,
+                       y.ld);
 }
 
 int arrays_weight_gradient(size_t y_gradient, size_t x, size_t out)
 {
     const int dtype = dtype_of(y_gradient);
     matrix dy, in, dw;
-    if (as_matrix(y_gradient, dtype, 0, &dy) || as_matrix(x, dtype, 0, &in) || dy.nd != in.nd || dy.rows != in.rows) return ARRAYS_NOT_PLAIN;
+    if (as_matrix(y_gradient, dtype, 0, &dy) || as_matrix(x, dtype, 0, &in) || dy.nd != in.nd || dy.rows != in.rows)
+        return ARRAYS_NOT_PLAIN;
     if (as_matrix(out, dtype, 1, &dw) || !writeable(out, 0) || dw.rows != dy.columns || dw.columns != in.columns) return ARRAYS_NOT_PLAIN;
     if (dw.ld < (dw.order == PYNN_IN_MAJOR ? dw.rows : dw.columns) || !apart(&dw, &dy) || !apart(&dw, &in)) return ARRAYS_NOT_PLAIN;
     return pynn_weight_gradient(dtype, dy.rows, in.columns, dy.columns, dy.data, dy.ld, in.data, in.ld, dw.data, dw.ld, dw.order);
@@ -207,7 +209,8 @@ int arrays_activation_gradient(int activation, size_t x, size_t y_gradient, size
     const int dtype = dtype_of(x);
     matrix in, dy, dx;
     if (as_run(x, dtype, &in) || as_run(y_gradient, dtype, &dy) || !same_shape(&in, &dy)) return ARRAYS_NOT_PLAIN;
-    if (as_output(out, dtype, in.nd, in.rows, in.columns, &dx) || !apart_or_same(&dx, &in) || !apart_or_same(&dx, &dy)) return ARRAYS_NOT_PLAIN;
+    if (as_output(out, dtype, in.nd, in.rows, in.columns, &dx) || !apart_or_same(&dx, &in) || !apart_or_same(&dx, &dy))
+        return ARRAYS_NOT_PLAIN;
     return pynn_activation_gradient(dtype, activation, in.rows * in.columns, in.data, dy.data, dx.data);
 }
 
@@ -233,7 +236,8 @@ int arrays_gradient_descent(size_t parameters, size_t gradients, double learning
 {
     const int dtype = dtype_of(parameters);
     matrix p, g;
-    if (as_run(parameters, dtype, &p) || !writeable(parameters, 1) || as_run(gradients, dtype, &g) || !same_shape(&p, &g)) return ARRAYS_NOT_PLAIN;
+    if (as_run(parameters, dtype, &p) || !writeable(parameters, 1) || as_run(gradients, dtype, &g) || !same_shape(&p, &g))
+        return ARRAYS_NOT_PLAIN;
     if (!apart_or_same(&p, &g)) return ARRAYS_NOT_PLAIN;
     return pynn_gradient_descent(dtype, p.rows * p.columns, p.data, g.data, learning_rate);
 }
@@ -261,7 +265,8 @@ int arrays_train(pynn_network *network, size_t x, size_t target, size_t order, s
     const int dtype = pynn_network_dtype(network);
     matrix in, t, g = {0};
     if (as_matrix(x, dtype, 0, &in) || in.columns != pynn_network_in(network)) return ARRAYS_NOT_PLAIN;
-    if (as_matrix(target, dtype, 0, &t) || t.nd != in.nd || t.rows != in.rows || t.columns != pynn_network_out(network)) return ARRAYS_NOT_PLAIN;
+    if (as_matrix(target, dtype, 0, &t) || t.nd != in.nd || t.rows != in.rows || t.columns != pynn_network_out(network))
+        return ARRAYS_NOT_PLAIN;
     if (gradients != none && (as_matrix(gradients, dtype, 0, &g) || g.nd != 1)) return ARRAYS_NOT_PLAIN;
     if (!batch || first % batch || first > in.rows || rows > in.rows - first) return ARRAYS_NOT_PLAIN;
     double *const cost = run_of(costs, in.rows / batch + (in.rows % batch != 0));

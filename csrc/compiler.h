@@ -29,13 +29,13 @@
 #define PREFETCH(address) ((void)(address))
 #endif
 
-/* UNROLL before a loop of constant length: arrays indexed by its variable then live in registers. */
+/* UNROLL_FOR (...) for a loop of constant length: arrays indexed by its variable then live in registers. */
 #if defined(__clang__)
-#define UNROLL PYNN_PRAGMA(unroll)
+#define UNROLL_FOR PYNN_PRAGMA(unroll) for
 #elif defined(__GNUC__)
-#define UNROLL PYNN_PRAGMA(GCC unroll 64)
+#define UNROLL_FOR PYNN_PRAGMA(GCC unroll 64) for
 #else
-#define UNROLL
+#define UNROLL_FOR for
 #endif
 
 /* TARGET_BEGIN("avx2,fma") ... TARGET_END: functions between them may use those instructions. */

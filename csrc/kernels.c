@@ -67,15 +67,15 @@ static void product_task(void *context, size_t task, size_t slot)
     const size_t columns = p->columns - j < job->columns_each ? p->columns - j : job->columns_each;
     job->kernels->product(rows, columns, p->depth, at(p->a, i * p->a_row, job->size), p->a_row, p->a_step,
                           at(p->b, j * p->b_column, job->size), p->b_step, p->b_column, at(p->start, j, job->size), p->chains,
-                          p->learning_rate, (char *)p->c + (i * p->ld_c + j) * job->size, p->ld_c,
-                          job->scratch + slot * job->scratch_each);
+                          p->learning_rate, (char *)p->c + (i * p->ld_c + j) * job->size, p->ld_c, job->scratch + slot * job->scratch_each);
     if (p->factor || p->activation != PYNN_NO_ACTIVATION) after_product(job, i, j, rows, columns);
 }
 
 int pynn_product_scratch(int dtype, size_t rows, size_t columns, size_t depth, size_t *bytes)
 {
     size_t checked;
-    if (pynn_multiply_sizes(depth + 1, 4096, &checked) || pynn_multiply_sizes(rows > columns ? rows : columns, 64, bytes)) return PYNN_TOO_LARGE;
+    if (pynn_multiply_sizes(depth + 1, 4096, &checked) || pynn_multiply_sizes(rows > columns ? rows : columns, 64, bytes))
+        return PYNN_TOO_LARGE;
     *bytes = round_up(pynn_table(dtype)->product_scratch(rows, columns, depth) * pynn_size_of(dtype), 64);
     return PYNN_OK;
 }
@@ -109,18 +109,39 @@ pynn_product pynn_affine_product(size_t rows, size_t in, size_t out, const void 
                                  size_t ld_x, const void *bias, void *y, size_t ld_y)
 {
     const int along_out = order == PYNN_IN_MAJOR;
-    return (pynn_product){.rows = rows, .columns = out, .depth = in, .a = x, .a_row = ld_x, .a_step = 1, .b = weight,
-                          .b_step = along_out ? ld_weight : 1, .b_column = along_out ? 1 : ld_weight, .start = bias,
-                          .chains = chains_of(in), .c = y, .ld_c = ld_y, .activation = PYNN_NO_ACTIVATION};
+    return (pynn_product){.rows = rows,
+                          .columns = out,
+                          .depth = in,
+                          .a = x,
+                          .a_row = ld_x,
+                          .a_step = 1,
+                          .b = weight,
+                          .b_step = along_out ? ld_weight : 1,
+                          .b_column = along_out ? 1 : ld_weight,
+                          .start = bias,
+                          .chains = chains_of(in),
+                          .c = y,
+                          .ld_c = ld_y,
+                          .activation = PYNN_NO_ACTIVATION};
 }
 
 pynn_product pynn_input_gradient_product(size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight, int order,
                                          const void *y_gradient, size_t ld_y_gradient, void *x_gradient, size_t ld_x_gradient)
 {
     const int along_in = order == PYNN_OUT_MAJOR;
-    return (pynn_product){.rows = rows, .columns = in, .depth = out, .a = y_gradient, .a_row = ld_y_gradient, .a_step = 1, .b = weight,
-                          .b_step = along_in ? ld_weight : 1, .b_column = along_in ? 1 : ld_weight, .chains = chains_of(out),
-                          .c = x_gradient, .ld_c = ld_x_gradient, .activation = PYNN_NO_ACTIVATION};
+    return (pynn_product){.rows = rows,
+                          .columns = in,
+                          .depth = out,
+                          .a = y_gradient,
+                          .a_row = ld_y_gradient,
+                          .a_step = 1,
+                          .b = weight,
+                          .b_step = along_in ? ld_weight : 1,
+                          .b_column = along_in ? 1 : ld_weight,
+                          .chains = chains_of(out),
+                          .c = x_gradient,
+                          .ld_c = ld_x_gradient,
+                          .activation = PYNN_NO_ACTIVATION};
 }
 
 pynn_product pynn_weight_gradient_product(size_t rows, size_t in, size_t out, const void *y_gradient, size_t ld_y_gradient, const void *x,
@@ -128,10 +149,19 @@ pynn_product pynn_weight_gradient_product(size_t rows, size_t in, size_t out, co
                                           const void *learning_rate)
 {
     const int out_major = order == PYNN_OUT_MAJOR;
-    return (pynn_product){.rows = out_major ? out : in, .columns = out_major ? in : out, .depth = rows,
-                          .a = out_major ? y_gradient : x, .a_row = 1, .a_step = out_major ? ld_y_gradient : ld_x,
-                          .b = out_major ? x : y_gradient, .b_step = out_major ? ld_x : ld_y_gradient, .b_column = 1,
-                          .chains = 1, .learning_rate = learning_rate, .c = weight_gradient, .ld_c = ld_weight_gradient,
+    return (pynn_product){.rows = out_major ? out : in,
+                          .columns = out_major ? in : out,
+                          .depth = rows,
+                          .a = out_major ? y_gradient : x,
+                          .a_row = 1,
+                          .a_step = out_major ? ld_y_gradient : ld_x,
+                          .b = out_major ? x : y_gradient,
+                          .b_step = out_major ? ld_x : ld_y_gradient,
+                          .b_column = 1,
+                          .chains = 1,
+                          .learning_rate = learning_rate,
+                          .c = weight_gradient,
+                          .ld_c = ld_weight_gradient,
                           .activation = PYNN_NO_ACTIVATION};
 }
 
@@ -174,8 +204,8 @@ int pynn_input_gradient(int dtype, size_t rows, size_t in, size_t out, const voi
 int pynn_weight_gradient(int dtype, size_t rows, size_t in, size_t out, const void *y_gradient, size_t ld_y_gradient, const void *x,
                          size_t ld_x, void *weight_gradient, size_t ld_weight_gradient, int order)
 {
-    const pynn_product p = pynn_weight_gradient_product(rows, in, out, y_gradient, ld_y_gradient, x, ld_x, weight_gradient,
-                                                        ld_weight_gradient, order, NULL);
+    const pynn_product p =
+        pynn_weight_gradient_product(rows, in, out, y_gradient, ld_y_gradient, x, ld_x, weight_gradient, ld_weight_gradient, order, NULL);
     return run(dtype, &p);
 }
 
@@ -223,10 +253,7 @@ static void run_elementwise(int dtype, size_t threads, elementwise job)
 
 static void activate_part(const elementwise *job, size_t from, size_t n) { job->kernels->activate(job->activation, n, A, C); }
 
-static void activate_both_part(const elementwise *job, size_t from, size_t n)
-{
-    job->kernels->activate_both(job->activation, n, A, C, D);
-}
+static void activate_both_part(const elementwise *job, size_t from, size_t n) { job->kernels->activate_both(job->activation, n, A, C, D); }
 
 static void activation_gradient_part(const elementwise *job, size_t from, size_t n)
 {
@@ -240,10 +267,7 @@ static void squared_error_gradient_part(const elementwise *job, size_t from, siz
 
 static void multiply_part(const elementwise *job, size_t from, size_t n) { job->kernels->multiply(n, A, C); }
 
-static void gradient_descent_part(const elementwise *job, size_t from, size_t n)
-{
-    job->kernels->gradient_descent(n, C, A, job->b);
-}
+static void gradient_descent_part(const elementwise *job, size_t from, size_t n) { job->kernels->gradient_descent(n, C, A, job->b); }
 
 void pynn_activate(int dtype, size_t threads, int activation, size_t n, const void *x, void *y)
 {
@@ -264,8 +288,9 @@ void pynn_multiply(int dtype, size_t threads, size_t n, const void *a, void *b)
 void pynn_squared_error_gradient(int dtype, size_t threads, size_t n, double scale, const void *prediction, const void *target,
                                  void *gradient)
 {
-    run_elementwise(dtype, threads,
-                    (elementwise){.part = squared_error_gradient_part, .n = n, .scale = scale, .a = prediction, .b = target, .c = gradient});
+    run_elementwise(
+        dtype, threads,
+        (elementwise){.part = squared_error_gradient_part, .n = n, .scale = scale, .a = prediction, .b = target, .c = gradient});
 }
 
 void pynn_descend(int dtype, size_t threads, size_t n, void *parameters, const void *gradients, const void *learning_rate)
@@ -287,8 +312,9 @@ int pynn_activation(int dtype, int activation, size_t n, const void *x, void *y)
 int pynn_activation_gradient(int dtype, int activation, size_t n, const void *x, const void *y_gradient, void *x_gradient)
 {
     if (!known_dtype(dtype) || !known_activation(activation)) return PYNN_UNKNOWN;
-    run_elementwise(dtype, pynn_get_num_threads(),
-                    (elementwise){.part = activation_gradient_part, .n = n, .activation = activation, .a = x, .b = y_gradient, .c = x_gradient});
+    run_elementwise(
+        dtype, pynn_get_num_threads(),
+        (elementwise){.part = activation_gradient_part, .n = n, .activation = activation, .a = x, .b = y_gradient, .c = x_gradient});
     return PYNN_OK;
 }
 

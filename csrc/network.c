@@ -28,7 +28,8 @@ typedef struct {
 struct pynn_network {
     int dtype;
     size_t size, count, widest;                /* of an element in bytes; of stages; of all layers' inputs and outputs */
-    size_t line_work, line_wide, line_scratch; /* of the largest layer in multiply-adds; bytes for an output, and for scratch, of one sample */
+    size_t line_work, line_wide,
+        line_scratch; /* of the largest layer in multiply-adds; bytes for an output, and for scratch, of one sample */
     double scale;                              /* of the error of one sample: 2/out */
     char *parameters;
     /* the workspace of training, for batches of up to `capacity` rows on up to `threads` threads, by these kernels */
@@ -91,8 +92,12 @@ int pynn_network_new(int dtype, size_t count, const pynn_layer *layers, void *pa
         if (!dense && last && last->dense && last->activation == PYNN_NO_ACTIVATION) {
             if (!is_identity(layer->kind)) last->activation = layer->kind;
         } else {
-            net->stages[net->count++] = (stage){dense, dense ? PYNN_NO_ACTIVATION : layer->kind, layer->order, layer->in, layer->out,
-                                                layer->weight, layer->bias, 0, NULL, NULL, NULL, NULL};
+            net->stages[net->count++] = (stage){dense,        dense ? PYNN_NO_ACTIVATION : layer->kind,
+                                                layer->order, layer->in,
+                                                layer->out,   layer->weight,
+                                                layer->bias,  0,
+                                                NULL,         NULL,
+                                                NULL,         NULL};
             if (dense) {
                 stage *const s = net->stages + net->count - 1;
                 s->ld = s->order == PYNN_IN_MAJOR ? s->out : s->in;
@@ -193,8 +198,7 @@ static void run_stage(const pynn_network *net, const stage *s, size_t rows, cons
                       size_t threads, void *scratch, size_t scratch_each)
 {
     if (s->dense) {
-        pynn_product p = pynn_affine_product(rows, s->in, s->out, s->w, s->ld, s->order, x, ld_x,
-                                             s->b, y, s->out);
+        pynn_product p = pynn_affine_product(rows, s->in, s->out, s->w, s->ld, s->order, x, ld_x, s->b, y, s->out);
         p.activation = s->activation;
         p.derivative = derivative;
         pynn_run_product(net->dtype, &p, threads, scratch, scratch_each);
@@ -204,8 +208,7 @@ static void run_stage(const pynn_network *net, const stage *s, size_t rows, cons
     for (size_t i = 0; i < times; i++) {
         const void *const from = (const char *)x + i * ld_x * net->size;
         char *const to = (char *)y + i * s->out * net->size;
-        if (derivative)
-            pynn_activate_both(net->dtype, threads, s->activation, n, from, to, (char *)derivative + i * s->out * net->size);
+        if (derivative) pynn_activate_both(net->dtype, threads, s->activation, n, from, to, (char *)derivative + i * s->out * net->size);
         else pynn_activate(net->dtype, threads, s->activation, n, from, to);
     }
 }
@@ -307,8 +310,7 @@ static double step_line(pynn_network *net, const void *x, const void *target, co
         const void *const input = below ? below->y : x;
         char *const factor = below ? below->derivative : NULL, *const wanted = below ? dx : NULL;
         const size_t shared = below ? s->in : s->out, each = line_share(s, shared, threads, net->size);
-        if (each == shared)
-            kernels->line_backward(s->in, s->out, s->w, s->ld, s->order, input, dy, s->b, wanted, factor, learning_rate);
+        if (each == shared) kernels->line_backward(s->in, s->out, s->w, s->ld, s->order, input, dy, s->b, wanted, factor, learning_rate);
         else {
             line_job job = {kernels, s, net->size, each, 0, input, dy, factor, NULL, NULL, wanted, NULL, learning_rate};
             pynn_parallel((shared + each - 1) / each, backward_task, &job, threads);
@@ -457,8 +459,7 @@ enum { GATHER_ALONE = 64 * 1024 /* bytes that one thread copies in the time that
 static const void *batch_of(const void *from, size_t ld, size_t columns, size_t size, const int64_t *order, size_t first, size_t rows,
                             int close, void *room, size_t threads)
 {
-    if (rows == 1 || (!order && (ld == columns || !close)))
-        return (const char *)from + (order ? (size_t)order[first] : first) * ld * size;
+    if (rows == 1 || (!order && (ld == columns || !close))) return (const char *)from + (order ? (size_t)order[first] : first) * ld * size;
     gathering g = {from, room, order, first, rows, columns, ld, size, rows};
     if (threads > 1 && rows * columns * size > GATHER_ALONE) g.rows_each = (rows + threads - 1) / threads;
     if (g.rows_each == rows) gather_task(&g, 0, 0);
@@ -496,8 +497,7 @@ static double step(pynn_network *net, size_t rows, const void *x, size_t ld_x, c
             continue;
         }
         if (below) { /* before the weight changes */
-            pynn_product p = pynn_input_gradient_product(rows, s->in, s->out, s->w, s->ld, s->order, dy,
-                                                         s->out, dx, s->in);
+            pynn_product p = pynn_input_gradient_product(rows, s->in, s->out, s->w, s->ld, s->order, dy, s->out, dx, s->in);
             p.factor = below->derivative;
             pynn_run_product(dtype, &p, threads, net->scratch, net->scratch_each);
         }
@@ -512,8 +512,7 @@ static double step(pynn_network *net, size_t rows, const void *x, size_t ld_x, c
         }
         if (gradients) {
             pynn_descend(dtype, threads, s->in * s->out, s->w, weight, learning_rate);
-            if (s->bias != SIZE_MAX)
-                pynn_descend(dtype, threads, s->out, s->b, gradients + s->bias * net->size, learning_rate);
+            if (s->bias != SIZE_MAX) pynn_descend(dtype, threads, s->out, s->b, gradients + s->bias * net->size, learning_rate);
         }
         void *const swap = dy;
         dy = dx;
@@ -528,7 +527,8 @@ static void begin_training(pynn_network *net)
     const int mine = pynn_fork_generation() + 1;
     for (;;) {
         int holder = atomic_load_explicit(&net->training, memory_order_relaxed);
-        if (holder != mine && atomic_compare_exchange_weak_explicit(&net->training, &holder, mine, memory_order_acquire, memory_order_relaxed))
+        if (holder != mine &&
+            atomic_compare_exchange_weak_explicit(&net->training, &holder, mine, memory_order_acquire, memory_order_relaxed))
             return;
         pynn_yield();
     }

@@ -64,36 +64,31 @@ PYNN_API const char *pynn_activation_derivative(size_t index); /* "exp(-abs(x)) 
 PYNN_API int pynn_weight_order(size_t in, size_t out);
 
 /* Y = X Wᵀ + B;  bias may be NULL */
-PYNN_API int pynn_affine(int dtype, size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight, int order,
-                         const void *x, size_t ld_x, const void *bias, void *y, size_t ld_y);
+PYNN_API int pynn_affine(int dtype, size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight, int order, const void *x,
+                         size_t ld_x, const void *bias, void *y, size_t ld_y);
 
 /* dC/dW = dC/dYᵀ X, summed over rows */
-PYNN_API int pynn_weight_gradient(int dtype, size_t rows, size_t in, size_t out, const void *y_gradient,
-                                  size_t ld_y_gradient, const void *x, size_t ld_x, void *weight_gradient,
-                                  size_t ld_weight_gradient, int order);
+PYNN_API int pynn_weight_gradient(int dtype, size_t rows, size_t in, size_t out, const void *y_gradient, size_t ld_y_gradient,
+                                  const void *x, size_t ld_x, void *weight_gradient, size_t ld_weight_gradient, int order);
 
 /* dC/dB = dC/dY, summed over rows */
-PYNN_API int pynn_bias_gradient(int dtype, size_t rows, size_t out, const void *y_gradient, size_t ld_y_gradient,
-                                void *bias_gradient);
+PYNN_API int pynn_bias_gradient(int dtype, size_t rows, size_t out, const void *y_gradient, size_t ld_y_gradient, void *bias_gradient);
 
 /* dC/dX = dC/dY W */
-PYNN_API int pynn_input_gradient(int dtype, size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight,
-                                 int order, const void *y_gradient, size_t ld_y_gradient, void *x_gradient,
-                                 size_t ld_x_gradient);
+PYNN_API int pynn_input_gradient(int dtype, size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight, int order,
+                                 const void *y_gradient, size_t ld_y_gradient, void *x_gradient, size_t ld_x_gradient);
 
 /* Y = f(X), n elements; y may be x */
 PYNN_API int pynn_activation(int dtype, int activation, size_t n, const void *x, void *y);
 
 /* dC/dX = dC/dY f'(X), elementwise, n elements; x_gradient may be x or y_gradient */
-PYNN_API int pynn_activation_gradient(int dtype, int activation, size_t n, const void *x, const void *y_gradient,
-                                      void *x_gradient);
+PYNN_API int pynn_activation_gradient(int dtype, int activation, size_t n, const void *x, const void *y_gradient, void *x_gradient);
 
 /* C = 1/n sum (p - t)^2, differences, squares and sum in double precision; 0 when n is 0 */
 PYNN_API double pynn_mean_squared_error(int dtype, size_t n, const void *prediction, const void *target);
 
 /* dC/dP = (2/n) (P - T), n elements; gradient may be prediction or target */
-PYNN_API int pynn_mean_squared_error_gradient(int dtype, size_t n, const void *prediction, const void *target,
-                                              void *gradient);
+PYNN_API int pynn_mean_squared_error_gradient(int dtype, size_t n, const void *prediction, const void *target, void *gradient);
 
 /* theta := theta - learning_rate * gradient, n elements, in place */
 PYNN_API int pynn_gradient_descent(int dtype, size_t n, void *parameters, const void *gradients, double learning_rate);
@@ -126,8 +121,7 @@ PYNN_API int pynn_network_predict(const pynn_network *network, size_t rows, cons
  * the order of `order` (the number of each row, from 0; NULL: as they lie). costs[b] is the cost of the b-th of these batches before
  * its update. gradients, an arena like that of the parameters, gets the gradients of the last batch, or is NULL. A second
  * caller waits for the first. */
-PYNN_API int pynn_network_train(pynn_network *network, size_t first, size_t rows, const void *x, size_t ld_x,
-                                const void *target, size_t ld_target, const int64_t *order, size_t batch,
-                                double learning_rate, void *gradients, double *costs);
+PYNN_API int pynn_network_train(pynn_network *network, size_t first, size_t rows, const void *x, size_t ld_x, const void *target,
+                                size_t ld_target, const int64_t *order, size_t batch, double learning_rate, void *gradients, double *costs);
 
 #endif

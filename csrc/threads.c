@@ -96,8 +96,7 @@ static int help(size_t slot)
     int helped = 0;
     uint64_t ticket = atomic_load_explicit(&pool.ticket, memory_order_acquire);
     while ((uint32_t)ticket && slot < (ticket >> 32 & 255)) {
-        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &ticket, ticket - 1, memory_order_acq_rel, memory_order_acquire))
-            continue;
+        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &ticket, ticket - 1, memory_order_acq_rel, memory_order_acquire)) continue;
         pool.task(pool.context, pool.count - (uint32_t)ticket, slot);
         atomic_fetch_add_explicit(&pool.done, 1, memory_order_release);
         helped = 1;

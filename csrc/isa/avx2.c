@@ -41,10 +41,7 @@ INLINE v_f32 v_fma_f32(v_f32 a, v_f32 b, v_f32 c) { return _mm256_fmadd_ps(a, b,
 INLINE v_f32 v_min_f32(v_f32 a, v_f32 b) { return _mm256_min_ps(a, b); }
 INLINE v_f32 v_neg_f32(v_f32 a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.0f)); }
 INLINE v_f32 v_abs_f32(v_f32 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
-INLINE v_f32 v_copysign_f32(v_f32 a, v_f32 sign)
-{
-    return _mm256_or_ps(v_abs_f32(a), _mm256_and_ps(_mm256_set1_ps(-0.0f), sign));
-}
+INLINE v_f32 v_copysign_f32(v_f32 a, v_f32 sign) { return _mm256_or_ps(v_abs_f32(a), _mm256_and_ps(_mm256_set1_ps(-0.0f), sign)); }
 INLINE m_f32 v_lt_f32(v_f32 a, v_f32 b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 INLINE m_f32 v_le_f32(v_f32 a, v_f32 b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ); }
 INLINE m_f32 v_eq_f32(v_f32 a, v_f32 b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
@@ -74,17 +71,17 @@ INLINE v_f32 v_repeat_4_f32(const float *p) { return _mm256_broadcast_ps((const 
 INLINE void v_transpose_f32(v_f32 *r)
 {
     __m256 a[8], b[8];
-    UNROLL for (int i = 0; i < 8; i += 2) {
+    UNROLL_FOR (int i = 0; i < 8; i += 2) {
         a[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
         a[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
     }
-    UNROLL for (int i = 0; i < 8; i += 4) {
+    UNROLL_FOR (int i = 0; i < 8; i += 4) {
         b[i] = _mm256_shuffle_ps(a[i], a[i + 2], 0x44);
         b[i + 1] = _mm256_shuffle_ps(a[i], a[i + 2], 0xee);
         b[i + 2] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0x44);
         b[i + 3] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0xee);
     }
-    UNROLL for (int i = 0; i < 4; i++) {
+    UNROLL_FOR (int i = 0; i < 4; i++) {
         r[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
         r[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
     }
@@ -104,10 +101,7 @@ INLINE v_f64 v_fma_f64(v_f64 a, v_f64 b, v_f64 c) { return _mm256_fmadd_pd(a, b,
 INLINE v_f64 v_min_f64(v_f64 a, v_f64 b) { return _mm256_min_pd(a, b); }
 INLINE v_f64 v_neg_f64(v_f64 a) { return _mm256_xor_pd(a, _mm256_set1_pd(-0.0)); }
 INLINE v_f64 v_abs_f64(v_f64 a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
-INLINE v_f64 v_copysign_f64(v_f64 a, v_f64 sign)
-{
-    return _mm256_or_pd(v_abs_f64(a), _mm256_and_pd(_mm256_set1_pd(-0.0), sign));
-}
+INLINE v_f64 v_copysign_f64(v_f64 a, v_f64 sign) { return _mm256_or_pd(v_abs_f64(a), _mm256_and_pd(_mm256_set1_pd(-0.0), sign)); }
 INLINE m_f64 v_lt_f64(v_f64 a, v_f64 b) { return _mm256_cmp_pd(a, b, _CMP_LT_OQ); }
 INLINE m_f64 v_le_f64(v_f64 a, v_f64 b) { return _mm256_cmp_pd(a, b, _CMP_LE_OQ); }
 INLINE m_f64 v_eq_f64(v_f64 a, v_f64 b) { return _mm256_cmp_pd(a, b, _CMP_EQ_OQ); }
@@ -117,7 +111,11 @@ INLINE v_f64 v_exponent_f64(v_f64 t)
     const __m256i bits = _mm256_slli_epi64(_mm256_castpd_si256(t), 52);
     return _mm256_castsi256_pd(_mm256_add_epi64(bits, _mm256_castpd_si256(_mm256_set1_pd(1.0))));
 }
-INLINE v_f64 v_load_4s_f64(const double *p, size_t ld) { (void)ld; return _mm256_loadu_pd(p); }
+INLINE v_f64 v_load_4s_f64(const double *p, size_t ld)
+{
+    (void)ld;
+    return _mm256_loadu_pd(p);
+}
 INLINE void v_deal_4s_f64(v_f64 *r) { (void)r; }
 INLINE v_f64 v_sum_4s_f64(v_f64 x)
 {

@@ -37,10 +37,7 @@ INLINE v_f32 v_fma_f32(v_f32 a, v_f32 b, v_f32 c) { return _mm512_fmadd_ps(a, b,
 INLINE v_f32 v_min_f32(v_f32 a, v_f32 b) { return _mm512_min_ps(a, b); }
 INLINE v_f32 v_neg_f32(v_f32 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
 INLINE v_f32 v_abs_f32(v_f32 a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
-INLINE v_f32 v_copysign_f32(v_f32 a, v_f32 sign)
-{
-    return _mm512_or_ps(v_abs_f32(a), _mm512_and_ps(_mm512_set1_ps(-0.0f), sign));
-}
+INLINE v_f32 v_copysign_f32(v_f32 a, v_f32 sign) { return _mm512_or_ps(v_abs_f32(a), _mm512_and_ps(_mm512_set1_ps(-0.0f), sign)); }
 INLINE m_f32 v_lt_f32(v_f32 a, v_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 INLINE m_f32 v_le_f32(v_f32 a, v_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
 INLINE m_f32 v_eq_f32(v_f32 a, v_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
@@ -76,17 +73,17 @@ INLINE v_f32 v_repeat_4_f32(const float *p) { return _mm512_broadcast_f32x4(_mm_
 INLINE void v_transpose_f32(v_f32 *r)
 {
     __m512 a[16], b[16];
-    UNROLL for (int i = 0; i < 16; i += 2) {
+    UNROLL_FOR (int i = 0; i < 16; i += 2) {
         a[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
         a[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
     }
-    UNROLL for (int i = 0; i < 16; i += 4) { /* b[i + j]: column j of each 4 x 4 block */
+    UNROLL_FOR (int i = 0; i < 16; i += 4) { /* b[i + j]: column j of each 4 x 4 block */
         b[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x44);
         b[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], 0xee);
         b[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44);
         b[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0xee);
     }
-    UNROLL for (int j = 0; j < 4; j++) {
+    UNROLL_FOR (int j = 0; j < 4; j++) {
         const __m512 even0 = _mm512_shuffle_f32x4(b[j], b[4 + j], 0x88), odd0 = _mm512_shuffle_f32x4(b[j], b[4 + j], 0xdd);
         const __m512 even1 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0x88), odd1 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0xdd);
         r[j] = _mm512_shuffle_f32x4(even0, even1, 0x88);
@@ -110,10 +107,7 @@ INLINE v_f64 v_fma_f64(v_f64 a, v_f64 b, v_f64 c) { return _mm512_fmadd_pd(a, b,
 INLINE v_f64 v_min_f64(v_f64 a, v_f64 b) { return _mm512_min_pd(a, b); }
 INLINE v_f64 v_neg_f64(v_f64 a) { return _mm512_xor_pd(a, _mm512_set1_pd(-0.0)); }
 INLINE v_f64 v_abs_f64(v_f64 a) { return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a); }
-INLINE v_f64 v_copysign_f64(v_f64 a, v_f64 sign)
-{
-    return _mm512_or_pd(v_abs_f64(a), _mm512_and_pd(_mm512_set1_pd(-0.0), sign));
-}
+INLINE v_f64 v_copysign_f64(v_f64 a, v_f64 sign) { return _mm512_or_pd(v_abs_f64(a), _mm512_and_pd(_mm512_set1_pd(-0.0), sign)); }
 INLINE m_f64 v_lt_f64(v_f64 a, v_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
 INLINE m_f64 v_le_f64(v_f64 a, v_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }
 INLINE m_f64 v_eq_f64(v_f64 a, v_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
@@ -142,11 +136,11 @@ INLINE v_f64 v_repeat_4_f64(const double *p) { return _mm512_broadcast_f64x4(_mm
 INLINE void v_transpose_f64(v_f64 *r)
 {
     __m512d a[8];
-    UNROLL for (int i = 0; i < 8; i += 2) {
+    UNROLL_FOR (int i = 0; i < 8; i += 2) {
         a[i] = _mm512_unpacklo_pd(r[i], r[i + 1]);
         a[i + 1] = _mm512_unpackhi_pd(r[i], r[i + 1]);
     }
-    UNROLL for (int j = 0; j < 2; j++) {
+    UNROLL_FOR (int j = 0; j < 2; j++) {
         const __m512d even0 = _mm512_shuffle_f64x2(a[j], a[2 + j], 0x88), odd0 = _mm512_shuffle_f64x2(a[j], a[2 + j], 0xdd);
         const __m512d even1 = _mm512_shuffle_f64x2(a[4 + j], a[6 + j], 0x88), odd1 = _mm512_shuffle_f64x2(a[4 + j], a[6 + j], 0xdd);
         r[j] = _mm512_shuffle_f64x2(even0, even1, 0x88);

@@ -52,7 +52,11 @@ INLINE v_f32 v_exponent_f32(v_f32 t)
     const uint32x4_t bits = vshlq_n_u32(vreinterpretq_u32_f32(t), 23);
     return vreinterpretq_f32_u32(vaddq_u32(bits, vreinterpretq_u32_f32(vdupq_n_f32(1.0f))));
 }
-INLINE v_f32 v_load_4s_f32(const float *p, size_t ld) { (void)ld; return vld1q_f32(p); }
+INLINE v_f32 v_load_4s_f32(const float *p, size_t ld)
+{
+    (void)ld;
+    return vld1q_f32(p);
+}
 INLINE void v_deal_4s_f32(v_f32 *r) { (void)r; }
 INLINE v_f32 v_sum_4s_f32(v_f32 x)
 {
@@ -105,7 +109,11 @@ INLINE v_f64 v_exponent_f64(v_f64 t)
     const uint64x2_t bits = vshlq_n_u64(vreinterpretq_u64_f64(t), 52);
     return vreinterpretq_f64_u64(vaddq_u64(bits, vreinterpretq_u64_f64(vdupq_n_f64(1.0))));
 }
-INLINE v_f64 v_load_4s_f64(const double *p, size_t ld) { (void)ld; return vld1q_f64(p); }
+INLINE v_f64 v_load_4s_f64(const double *p, size_t ld)
+{
+    (void)ld;
+    return vld1q_f64(p);
+}
 INLINE void v_deal_4s_f64(v_f64 *r) { (void)r; }
 INLINE v_f64 v_sum_4s_f64(v_f64 x) { return x; } /* never called */
 INLINE v_f64 v_repeat_4_f64(const double *p) { return vld1q_f64(p); }

@@ -12,6 +12,6 @@
 
 /* in the order of table.h */
 static const pynn_kernels table = {
-    product,       product_scratch,        bias_gradient, activate,         activation_gradient, activate_both,
-    squared_error, squared_error_gradient, multiply,      gradient_descent, line_forward,        line_backward, line_error,
+    product,  product_scratch,  bias_gradient, activate,      activation_gradient, activate_both, squared_error, squared_error_gradient,
+    multiply, gradient_descent, line_forward,  line_backward, line_error,
 };

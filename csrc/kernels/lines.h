@@ -39,8 +39,7 @@ enum { F(DOT_ROWS) = LANES >= 4 ? LANES / 4 : 1, F(DOT_PARTS) = LANES >= 4 ? 1 :
 
 /* c[j] = start[j] + sum_k a[k] b[j * ld + k] for units * DOT_ROWS rows j of B, four chains. Rows are read a vector at a time, whose fours
  * are then dealt out: four numbers of each row at a time would fetch each line of a large B up to four times. */
-INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, size_t ld, const T *start, size_t start_step,
-                    T *sums)
+INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, size_t ld, const T *start, size_t start_step, T *sums)
 {
     T lanes[4 * DOT_ROWS * 4];
     V chain[4][DOT_PARTS];
@@ -50,29 +49,29 @@ INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, si
             lanes[4 * j] = start[j * start_step];
             lanes[4 * j + 1] = lanes[4 * j + 2] = lanes[4 * j + 3] = 0;
         }
-    UNROLL for (size_t u = 0; u < units; u++)
-        UNROLL for (size_t p = 0; p < DOT_PARTS; p++) chain[u][p] = start ? v_load(lanes + u * DOT_ROWS * 4 + p * LANES) : v_zero();
+    UNROLL_FOR (size_t u = 0; u < units; u++)
+        UNROLL_FOR (size_t p = 0; p < DOT_PARTS; p++) chain[u][p] = start ? v_load(lanes + u * DOT_ROWS * 4 + p * LANES) : v_zero();
     size_t k = 0;
     for (; DOT_ROWS > 1 && k + LANES <= fours; k += LANES) {
         V dealt[4][DOT_ROWS];
-        UNROLL for (size_t u = 0; u < units; u++) {
-            UNROLL for (size_t r = 0; r < DOT_ROWS; r++) dealt[u][r] = v_load(b + (u * DOT_ROWS + r) * ld + k);
+        UNROLL_FOR (size_t u = 0; u < units; u++) {
+            UNROLL_FOR (size_t r = 0; r < DOT_ROWS; r++) dealt[u][r] = v_load(b + (u * DOT_ROWS + r) * ld + k);
             v_deal_4s(dealt[u]);
         }
-        UNROLL for (size_t r = 0; r < DOT_ROWS; r++) {
+        UNROLL_FOR (size_t r = 0; r < DOT_ROWS; r++) {
             const V ak = v_repeat_4(a + k + 4 * r);
-            UNROLL for (size_t u = 0; u < units; u++) chain[u][0] = v_fma(ak, dealt[u][r], chain[u][0]);
+            UNROLL_FOR (size_t u = 0; u < units; u++) chain[u][0] = v_fma(ak, dealt[u][r], chain[u][0]);
         }
     }
     for (; k < fours; k += 4)
-        UNROLL for (size_t p = 0; p < DOT_PARTS; p++) {
+        UNROLL_FOR (size_t p = 0; p < DOT_PARTS; p++) {
             const V ak = v_repeat_4(a + k + p * LANES);
-            UNROLL for (size_t u = 0; u < units; u++)
+            UNROLL_FOR (size_t u = 0; u < units; u++)
                 chain[u][p] = v_fma(ak, v_load_4s(b + u * DOT_ROWS * ld + k + p * LANES, ld), chain[u][p]);
         }
     const int summed = DOT_PARTS == 1 && fours == depth;
-    UNROLL for (size_t u = 0; u < units; u++)
-        UNROLL for (size_t p = 0; p < DOT_PARTS; p++)
+    UNROLL_FOR (size_t u = 0; u < units; u++)
+        UNROLL_FOR (size_t p = 0; p < DOT_PARTS; p++)
             v_store(lanes + u * DOT_ROWS * 4 + p * LANES, summed ? v_sum_4s(chain[u][p]) : chain[u][p]);
     for (size_t j = 0; j < rows; j++) {
         if (summed) {
@@ -90,8 +89,8 @@ enum { F(FAR_APART) = 2048 };
 #define FAR_APART F(FAR_APART)
 
 /* C (columns) = start + A (depth) B, B[k, j] at b[j * ld + k], four chains; sums go to c, c_step apart */
-static void product_dot(size_t columns, size_t depth, const T *a, const T *b, size_t ld, const T *start, size_t start_step,
-                        T *c, size_t c_step)
+static void product_dot(size_t columns, size_t depth, const T *a, const T *b, size_t ld, const T *start, size_t start_step, T *c,
+                        size_t c_step)
 {
     T sums[4 * DOT_ROWS];
     for (size_t j = 0; j < columns;) {
@@ -118,35 +117,35 @@ static void product_dot(size_t columns, size_t depth, const T *a, const T *b, si
 /* ---- a vector times a matrix stored along its columns ------------------------------------------------------------ */
 
 /* `vectors` vectors of columns, the last with n_last of them */
-INLINE void line_tile(const size_t vectors, const size_t chains, size_t n_last, size_t depth, const T *a, size_t a_step,
-                      const T *b, size_t b_step, const T *start, size_t start_step, const T *learning_rate, T *c, int roomy)
+INLINE void line_tile(const size_t vectors, const size_t chains, size_t n_last, size_t depth, const T *a, size_t a_step, const T *b,
+                      size_t b_step, const T *start, size_t start_step, const T *learning_rate, T *c, int roomy)
 {
     V sum[4][8];
     const size_t last = vectors - 1;
     const int whole = n_last == LANES;
-    UNROLL for (size_t v = 0; v < vectors; v++) {
+    UNROLL_FOR (size_t v = 0; v < vectors; v++) {
         if (!start) sum[0][v] = v_zero();
         else if (!start_step) sum[0][v] = v_set1(*start);
         else if (v < last || whole) sum[0][v] = v_load(start + v * LANES);
         else sum[0][v] = v_load_n(start + v * LANES, n_last);
-        UNROLL for (size_t i = 1; i < chains; i++) sum[i][v] = v_zero();
+        UNROLL_FOR (size_t i = 1; i < chains; i++) sum[i][v] = v_zero();
     }
     size_t k = 0;
     for (; k + chains <= depth; k += chains)
-        UNROLL for (size_t i = 0; i < chains; i++) {
+        UNROLL_FOR (size_t i = 0; i < chains; i++) {
             const V ak = v_set1(a[(k + i) * a_step]);
             const T *const bk = b + (k + i) * b_step;
-            UNROLL for (size_t v = 0; v < last; v++) sum[i][v] = v_fma(ak, v_load(bk + v * LANES), sum[i][v]);
+            UNROLL_FOR (size_t v = 0; v < last; v++) sum[i][v] = v_fma(ak, v_load(bk + v * LANES), sum[i][v]);
             sum[i][last] = v_fma(ak, whole ? v_load(bk + last * LANES) : v_load_n(bk + last * LANES, n_last), sum[i][last]);
         }
-    UNROLL for (size_t i = 0; i < chains; i++)
+    UNROLL_FOR (size_t i = 0; i < chains; i++)
         if (k + i < depth) {
             const V ak = v_set1(a[(k + i) * a_step]);
             const T *const bk = b + (k + i) * b_step;
-            UNROLL for (size_t v = 0; v < last; v++) sum[i][v] = v_fma(ak, v_load(bk + v * LANES), sum[i][v]);
+            UNROLL_FOR (size_t v = 0; v < last; v++) sum[i][v] = v_fma(ak, v_load(bk + v * LANES), sum[i][v]);
             sum[i][last] = v_fma(ak, whole ? v_load(bk + last * LANES) : v_load_n(bk + last * LANES, n_last), sum[i][last]);
         }
-    UNROLL for (size_t v = 0; v < vectors; v++) {
+    UNROLL_FOR (size_t v = 0; v < vectors; v++) {
         if (chains == 4) sum[0][v] = v_add(v_add(sum[0][v], sum[1][v]), v_add(sum[2][v], sum[3][v]));
         finish(c + v * LANES, sum[0][v], v < last || roomy ? LANES : n_last, learning_rate);
     }
@@ -165,7 +164,7 @@ static void line_stream(size_t columns, size_t depth, const T *RESTRICT a, size_
         if (!start) v_store(four, v_zero());
         else if (!start_step) v_store(four, v_set1(*start));
         else v_store(four, n == LANES ? v_load(start + j) : v_load_n(start + j, n));
-        UNROLL for (size_t i = 1; i < 4; i++) v_store(four + i * LANES, v_zero());
+        UNROLL_FOR (size_t i = 1; i < 4; i++) v_store(four + i * LANES, v_zero());
     }
     size_t k = 0;
     for (; k + 32 <= depth; k += 32)
@@ -173,15 +172,15 @@ static void line_stream(size_t columns, size_t depth, const T *RESTRICT a, size_
             const T *const row = b + (k + i) * b_step;
             T *const sum = sums + i * LANES;
             V ak[8];
-            UNROLL for (size_t r = 0; r < 8; r++) ak[r] = v_set1(a[(k + i + 4 * r) * a_step]);
+            UNROLL_FOR (size_t r = 0; r < 8; r++) ak[r] = v_set1(a[(k + i + 4 * r) * a_step]);
             for (size_t j = 0; j < whole; j += LANES) {
                 V s = v_load(sum + 4 * j);
-                UNROLL for (size_t r = 0; r < 8; r++) s = v_fma(ak[r], v_load(row + 4 * r * b_step + j), s);
+                UNROLL_FOR (size_t r = 0; r < 8; r++) s = v_fma(ak[r], v_load(row + 4 * r * b_step + j), s);
                 v_store(sum + 4 * j, s);
             }
             if (n_last) {
                 V s = v_load(sum + 4 * whole);
-                UNROLL for (size_t r = 0; r < 8; r++) s = v_fma(ak[r], v_load_n(row + 4 * r * b_step + whole, n_last), s);
+                UNROLL_FOR (size_t r = 0; r < 8; r++) s = v_fma(ak[r], v_load_n(row + 4 * r * b_step + whole, n_last), s);
                 v_store(sum + 4 * whole, s);
             }
         }
@@ -263,8 +262,8 @@ static void outer(size_t rows, size_t columns, const T *a, size_t a_row, const T
  */
 
 /* y = f(bias + W x), derivative = f' of the same unless NULL; bias may be NULL, activation negative; y and derivative roomy, scratch 4 out, out rounded up to whole vectors */
-static void line_forward(size_t in, size_t out, const void *weight, size_t ld, int order, const void *x_, const void *bias_,
-                         int activation, void *y_, void *derivative_, void *scratch)
+static void line_forward(size_t in, size_t out, const void *weight, size_t ld, int order, const void *x_, const void *bias_, int activation,
+                         void *y_, void *derivative_, void *scratch)
 {
     const T *const w = weight, *const x = x_, *const bias = bias_;
     T *const y = y_, *const derivative = derivative_;
@@ -289,13 +288,13 @@ INLINE V sum_across(size_t n, size_t out, const T *w, size_t ld, const T *dy)
     for (size_t m = 0; m < out; m += LANES) {
         const size_t left = out - m < LANES ? out - m : LANES;
         V block[LANES];
-        UNROLL for (size_t i = 0; i < LANES; i++) {
+        UNROLL_FOR (size_t i = 0; i < LANES; i++) {
             if (i >= n) block[i] = v_zero();
             else if (left == LANES) block[i] = v_load(w + i * ld + m);
             else block[i] = v_load_n(w + i * ld + m, left);
         }
         v_transpose(block);
-        UNROLL for (size_t i = 0; i < LANES; i++)
+        UNROLL_FOR (size_t i = 0; i < LANES; i++)
             if (i < left) sum = v_fma(v_set1(dy[m + i]), block[i], sum);
     }
     return sum;

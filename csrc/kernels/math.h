@@ -28,8 +28,8 @@ INLINE V polynomial(V z, V z2, const T *c, int n, int single)
 {
     int i = (n - single - 1) / 2 * 2 + single;
     V sum = i + 1 < n ? v_fma(v_set1(c[i + 1]), z, v_set1(c[i])) : v_set1(c[i]);
-    UNROLL for (i -= 2; i >= single; i -= 2) sum = v_fma(sum, z2, v_fma(v_set1(c[i + 1]), z, v_set1(c[i])));
-    UNROLL for (i = single - 1; i >= 0; i--) sum = v_fma(sum, z, v_set1(c[i]));
+    UNROLL_FOR (i -= 2; i >= single; i -= 2) sum = v_fma(sum, z2, v_fma(v_set1(c[i + 1]), z, v_set1(c[i])));
+    UNROLL_FOR (i = single - 1; i >= 0; i--) sum = v_fma(sum, z, v_set1(c[i]));
     return sum;
 }
 
@@ -45,8 +45,17 @@ INLINE exp_parts exp_split(V v)
 {
     static const T c[] = {
 #if IS_F64 /* relative error of p 2^-59.6 */
-        0.5, 0x1.5555555555559p-3, 0x1.555555555553ep-5, 0x1.111111110f6c4p-7, 0x1.6c16c16c1f0e8p-10, 0x1.a01a01afdd8fbp-13,
-        0x1.a01a017baf16fp-16, 0x1.71ddf863b299ap-19, 0x1.27e536461d32dp-22, 0x1.af5ea860f0eacp-26, 0x1.1ee8847cf6eb8p-29,
+        0.5,
+        0x1.5555555555559p-3,
+        0x1.555555555553ep-5,
+        0x1.111111110f6c4p-7,
+        0x1.6c16c16c1f0e8p-10,
+        0x1.a01a01afdd8fbp-13,
+        0x1.a01a017baf16fp-16,
+        0x1.71ddf863b299ap-19,
+        0x1.27e536461d32dp-22,
+        0x1.af5ea860f0eacp-26,
+        0x1.1ee8847cf6eb8p-29,
 #else /* 2^-28.7 */
         0.5f, 0x1.555554p-3f, 0x1.5554bp-5f, 0x1.11118ap-7f, 0x1.6d723ep-10f, 0x1.a032e4p-13f,
 #endif
@@ -115,13 +124,13 @@ INLINE V math_atan(V x)
 {
     static const T c[] = {
 #if IS_F64 /* atan(t) = t + t^3 c(t^2), 0 <= t <= 1, relative error 2^-57.3 */
-        -0x1.555555555551dp-2, 0x1.9999999994b2ap-3, -0x1.249249235b8ddp-3, 0x1.c71c7177f1d86p-4, -0x1.745d112838a0ep-4,
-        0x1.3b1360a94707bp-4, -0x1.110e21d2aa6dbp-4, 0x1.e1b97f3da4c75p-5, -0x1.ae55096996625p-5, 0x1.82bb6365a1b7dp-5,
-        -0x1.5952abd1cf784p-5, 0x1.2b8aa9f4c1520p-5, -0x1.e7f86ec4965d9p-6, 0x1.65cb86206e8e6p-6, -0x1.c2ff51fa79166p-7,
-        0x1.d14dfd97cbb44p-8, -0x1.73a83b91a357dp-9, 0x1.aac07eb56f30ep-11, -0x1.37417a05e610cp-13, 0x1.af3c2a88f6fccp-17,
+        -0x1.555555555551dp-2, 0x1.9999999994b2ap-3,  -0x1.249249235b8ddp-3, 0x1.c71c7177f1d86p-4,   -0x1.745d112838a0ep-4,
+        0x1.3b1360a94707bp-4,  -0x1.110e21d2aa6dbp-4, 0x1.e1b97f3da4c75p-5,  -0x1.ae55096996625p-5,  0x1.82bb6365a1b7dp-5,
+        -0x1.5952abd1cf784p-5, 0x1.2b8aa9f4c1520p-5,  -0x1.e7f86ec4965d9p-6, 0x1.65cb86206e8e6p-6,   -0x1.c2ff51fa79166p-7,
+        0x1.d14dfd97cbb44p-8,  -0x1.73a83b91a357dp-9, 0x1.aac07eb56f30ep-11, -0x1.37417a05e610cp-13, 0x1.af3c2a88f6fccp-17,
 #else /* 2^-27.8 */
-        -0x1.55553ep-2f, 0x1.9991e4p-3f, -0x1.242086p-3f, 0x1.c08c50p-4f, -0x1.580938p-4f,
-        0x1.da2ac6p-5f, -0x1.fd8024p-6f, 0x1.642726p-7f, -0x1.d35c14p-10f,
+        -0x1.55553ep-2f, 0x1.9991e4p-3f,  -0x1.242086p-3f, 0x1.c08c50p-4f,   -0x1.580938p-4f,
+        0x1.da2ac6p-5f,  -0x1.fd8024p-6f, 0x1.642726p-7f,  -0x1.d35c14p-10f,
 #endif
     };
     const V a = v_min(v_set1(NUMBER(0x1p100, 0x1p1000)), v_abs(x)); /* infinity would make 0 times infinity below */

@@ -46,7 +46,8 @@ typedef struct {
     size_t ld_c;
     int fetch_c;
     const char *next;
-    size_t next_tiles, next_tile, next_chain, next_step; /* how many tiles fetch it; bytes from tile to tile, chain to chain, step to step */
+    size_t next_tiles, next_tile, next_chain,
+        next_step; /* how many tiles fetch it; bytes from tile to tile, chain to chain, step to step */
 } panel_work;
 
 /* One block of C in registers: mr rows from row i, nv vectors of columns */
@@ -58,17 +59,17 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
     const size_t chains = p->chains, depth = p->depth, b_step = p->b_step, a_stride = p->a_stride, n_last = p->n_last;
     const T *const a = a_along_rows ? p->a + i : p->a + i * a_stride;
     T *const c = p->c + i * p->ld_c;
-    UNROLL for (size_t r = 0; r < mr; r++) row[r] = a_along_rows ? a + r : a + r * a_stride;
+    UNROLL_FOR (size_t r = 0; r < mr; r++) row[r] = a_along_rows ? a + r : a + r * a_stride;
     if (p->fetch_c)
-        UNROLL for (size_t r = 0; r < mr; r++)
-            UNROLL for (size_t v = 0; v < nv; v++) PREFETCH(c + r * p->ld_c + v * LANES);
+        UNROLL_FOR (size_t r = 0; r < mr; r++)
+            UNROLL_FOR (size_t v = 0; v < nv; v++) PREFETCH(c + r * p->ld_c + v * LANES);
     size_t chain = 0;
     do {
-        UNROLL for (size_t v = 0; v < nv; v++) {
+        UNROLL_FOR (size_t v = 0; v < nv; v++) {
             V from = v_zero();
             if (p->start && chain == 0)
                 from = v < nv - 1 || n_last == LANES ? v_load(p->start + v * LANES) : v_load_n(p->start + v * LANES, n_last);
-            UNROLL for (size_t r = 0; r < mr; r++) sum[r][v] = from;
+            UNROLL_FOR (size_t r = 0; r < mr; r++) sum[r][v] = from;
         }
         const T *bk = p->b + chain * b_step;
         const char *next = fetching ? p->next + number * p->next_tile + chain * p->next_chain : NULL;
@@ -78,29 +79,29 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
                 PREFETCH(next);
                 next += p->next_step;
             }
-            UNROLL for (size_t v = 0; v < nv; v++) bv[v] = v_load(bk + v * LANES);
-            UNROLL for (size_t r = 0; r < mr; r++) {
+            UNROLL_FOR (size_t v = 0; v < nv; v++) bv[v] = v_load(bk + v * LANES);
+            UNROLL_FOR (size_t r = 0; r < mr; r++) {
                 const V ark = v_set1(a_along_rows ? a[k * a_stride + r] : row[r][k]);
-                UNROLL for (size_t v = 0; v < nv; v++) sum[r][v] = v_fma(ark, bv[v], sum[r][v]);
+                UNROLL_FOR (size_t v = 0; v < nv; v++) sum[r][v] = v_fma(ark, bv[v], sum[r][v]);
             }
         }
         if (chain + 1 < chains) {
             T *const kept = chain < 2 ? first : second;
-            UNROLL for (size_t r = 0; r < mr; r++)
-                UNROLL for (size_t v = 0; v < nv; v++) {
+            UNROLL_FOR (size_t r = 0; r < mr; r++)
+                UNROLL_FOR (size_t v = 0; v < nv; v++) {
                     T *const at = kept + (r * nv + v) * LANES;
                     v_store(at, chain == 1 ? v_add(v_load(at), sum[r][v]) : sum[r][v]);
                 }
         } else if (chains == 4) {
-            UNROLL for (size_t r = 0; r < mr; r++)
-                UNROLL for (size_t v = 0; v < nv; v++) {
+            UNROLL_FOR (size_t r = 0; r < mr; r++)
+                UNROLL_FOR (size_t v = 0; v < nv; v++) {
                     const size_t at = (r * nv + v) * LANES;
                     sum[r][v] = v_add(v_load(first + at), v_add(v_load(second + at), sum[r][v]));
                 }
         }
     } while (++chain < chains);
-    UNROLL for (size_t r = 0; r < mr; r++)
-        UNROLL for (size_t v = 0; v < nv; v++)
+    UNROLL_FOR (size_t r = 0; r < mr; r++)
+        UNROLL_FOR (size_t v = 0; v < nv; v++)
             finish(c + r * p->ld_c + v * LANES, sum[r][v], v < nv - 1 ? LANES : n_last, p->learning_rate);
 }
 
@@ -155,13 +156,13 @@ static void pack(size_t nv, size_t columns, size_t depth, const T *b, size_t b_s
             const size_t m = depth - k < LANES ? depth - k : LANES;
             V block[LANES];
             if (n == LANES && m == LANES) {
-                UNROLL for (size_t i = 0; i < LANES; i++) block[i] = v_load(from + i * b_column + k);
+                UNROLL_FOR (size_t i = 0; i < LANES; i++) block[i] = v_load(from + i * b_column + k);
             } else {
                 for (size_t i = 0; i < LANES; i++) block[i] = i < n ? v_load_n(from + i * b_column + k, m) : v_zero();
             }
             v_transpose(block);
             if (m == LANES) {
-                UNROLL for (size_t i = 0; i < LANES; i++) v_store(packed + (k + i) * width + j, block[i]);
+                UNROLL_FOR (size_t i = 0; i < LANES; i++) v_store(packed + (k + i) * width + j, block[i]);
             } else {
                 for (size_t i = 0; i < m; i++) v_store(packed + (k + i) * width + j, block[i]);
             }
@@ -177,17 +178,15 @@ static size_t product_scratch(size_t rows, size_t columns, size_t depth)
     return panel > line ? panel : line;
 }
 
-static void product(size_t rows, size_t columns, size_t depth, const void *a_, size_t a_row, size_t a_step, const void *b_,
-                    size_t b_step, size_t b_column, const void *start_, int chains, const void *learning_rate_, void *c_, size_t ld_c,
-                    void *scratch_)
+static void product(size_t rows, size_t columns, size_t depth, const void *a_, size_t a_row, size_t a_step, const void *b_, size_t b_step,
+                    size_t b_column, const void *start_, int chains, const void *learning_rate_, void *c_, size_t ld_c, void *scratch_)
 {
     const T *const a = a_, *const b = b_, *const start = start_, *const learning_rate = learning_rate_;
     T *const c = c_, *const scratch = scratch_;
     if (chains == 4 && !learning_rate && a_step == 1 && b_step == 1) {
         /* Along depth both: below a few rows or columns, re-reading costs less than packing. */
         if (rows <= 3) {
-            for (size_t i = 0; i < rows; i++)
-                product_dot(columns, depth, a + i * a_row, b, b_column, start, 1, c + i * ld_c, 1);
+            for (size_t i = 0; i < rows; i++) product_dot(columns, depth, a + i * a_row, b, b_column, start, 1, c + i * ld_c, 1);
             return;
         }
         if (columns <= 3) {
@@ -212,9 +211,19 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
     const int b_far = columns * depth * sizeof(T) > FAR, c_far = learning_rate && rows * columns * sizeof(T) > FAR;
     for (size_t j = 0; j < columns; j += PANEL) {
         const size_t n = columns - j < PANEL ? columns - j : PANEL, nv = (n + LANES - 1) / LANES;
-        panel_work work = {.rows = rows, .depth = depth, .chains = (size_t)chains, .n_last = n - (nv - 1) * LANES, .a = a,
-                           .a_stride = a_along_rows ? a_step : a_row, .b = b + j * b_column, .b_step = b_step,
-                           .start = start ? start + j : NULL, .learning_rate = learning_rate, .c = c + j, .ld_c = ld_c, .fetch_c = c_far};
+        panel_work work = {.rows = rows,
+                           .depth = depth,
+                           .chains = (size_t)chains,
+                           .n_last = n - (nv - 1) * LANES,
+                           .a = a,
+                           .a_stride = a_along_rows ? a_step : a_row,
+                           .b = b + j * b_column,
+                           .b_step = b_step,
+                           .start = start ? start + j : NULL,
+                           .learning_rate = learning_rate,
+                           .c = c + j,
+                           .ld_c = ld_c,
+                           .fetch_c = c_far};
         if (b_column != 1 || n % LANES || (rows >= 4 * TILE_ROWS && b_step * sizeof(T) >= 1024)) {
             pack(nv, n, depth, work.b, b_step, b_column, scratch);
             work.b = scratch;
@@ -245,14 +254,14 @@ INLINE void bias_columns(const size_t vectors, size_t n_last, size_t rows, const
     const int whole = n_last == LANES;
     const size_t last = vectors - 1;
     const T *row = y_gradient;
-    UNROLL for (size_t v = 0; v < last; v++) sum[v] = v_load(row + v * LANES);
+    UNROLL_FOR (size_t v = 0; v < last; v++) sum[v] = v_load(row + v * LANES);
     sum[last] = whole ? v_load(row + last * LANES) : v_load_n(row + last * LANES, n_last);
     for (size_t i = 1; i < rows; i++) {
         row += ld;
-        UNROLL for (size_t v = 0; v < last; v++) sum[v] = v_add(sum[v], v_load(row + v * LANES));
+        UNROLL_FOR (size_t v = 0; v < last; v++) sum[v] = v_add(sum[v], v_load(row + v * LANES));
         sum[last] = v_add(sum[last], whole ? v_load(row + last * LANES) : v_load_n(row + last * LANES, n_last));
     }
-    UNROLL for (size_t v = 0; v < vectors; v++) finish(c + v * LANES, sum[v], v < last ? LANES : n_last, learning_rate);
+    UNROLL_FOR (size_t v = 0; v < vectors; v++) finish(c + v * LANES, sum[v], v < last ? LANES : n_last, learning_rate);
 }
 
 /* C (columns) = sum over rows of dY (rows, columns), 0 where there are no rows */
