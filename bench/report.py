@@ -71,7 +71,8 @@ class Report:
         """All of it as text: what came out of it last on a terminal, where one looks first, and first on a page."""
         bullet = "- " if markdown else ""
         head = [f"{bullet}{key}: {value}" for key, value in self.header.items()]
-        summary = [[f"{bullet}{line}" for line in self.summary]] if self.summary else []
+        title = ["What came out:", ""] if markdown else []
+        summary = [[*title, *(f"{bullet}{line}" for line in self.summary)]] if self.summary else []
         tables = [table.lines(markdown) for table in self.tables]
         parts = [head, *(summary if markdown else []), *tables, *([] if markdown else summary)]
         return [line for part in parts for line in (*part, "")]
