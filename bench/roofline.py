@@ -11,7 +11,8 @@ import argparse
 import hashlib
 import importlib.util
 import os
-import sys
+import shlex
+import subprocess
 import tempfile
 import threading
 import time
@@ -62,30 +63,42 @@ class Machine:
 
 
 @cache
-def extension() -> Any:
-    """bench/roofline.c, compiled for this processor; kept in the user's cache directory, its name made from all it depends on."""
+def library() -> tuple[Any, Any]:
+    """cffi's interface and bench/roofline.c, compiled for this processor and kept in the user's cache directory."""
     import cffi
 
-    source = SOURCE.read_text(encoding="utf-8")
-    key = hashlib.sha256("\0".join((source, DECLARATIONS, sys.version, report.processor())).encode()).hexdigest()[:16]
-    name = f"_pynn_roofline_{key}"
+    ffi = cffi.FFI()
+    ffi.cdef(DECLARATIONS)
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    key = hashlib.sha256("\0".join((SOURCE.read_text(encoding="utf-8"), *compiler, report.processor())).encode()).hexdigest()[:16]
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pynn-bench"
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError:
         root = Path(tempfile.mkdtemp(prefix="pynn-bench-"))
-    found = next(iter(root.glob(f"{name}*.so")), None)
-    if found is None:
-        ffi = cffi.FFI()
-        ffi.cdef(DECLARATIONS)
-        ffi.set_source(name, source, extra_compile_args=["-O3", "-march=native", "-ffp-contract=fast", "-Wno-unknown-pragmas"])
-        found = Path(ffi.compile(tmpdir=str(root)))
-    spec = importlib.util.spec_from_file_location(name, found)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{found}: not an extension module")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    built = root / f"roofline-{key}.so"
+    if not built.exists():
+        fresh = root / f"roofline-{key}-{os.getpid()}.so"  # renamed when complete: another run may be at it
+        command = [
+            *compiler,
+            "-O3",
+            "-ffp-contract=fast",
+            "-Wno-unknown-pragmas",
+            "-shared",
+            "-fPIC",
+            str(SOURCE),
+            "-o",
+            str(fresh),
+        ]
+        # Not every compiler takes both; what the last one that works gives, counts.
+        tries = [
+            subprocess.run([*command, flag], capture_output=True, text=True, check=False)
+            for flag in ("-mcpu=native", "-march=native")
+        ]
+        if not fresh.exists():
+            raise RuntimeError(f"roofline.c: {shlex.join(command)} failed; CC chooses another compiler\n{tries[-1].stderr}")
+        fresh.rename(built)
+    return ffi, ffi.dlopen(str(built))
 
 
 def _cache_bytes() -> dict[str, int]:
@@ -130,8 +143,7 @@ def _rate(work: Callable[[int], float], threads: int, seconds: float, tries: int
 
 def measure(threads: int = 1, seconds: float = 0.1) -> Machine:
     """Measure the limits of ``threads`` threads; each number takes about ``seconds``."""
-    module = extension()
-    lib, ffi = module.lib, module.ffi
+    ffi, lib = library()
     vector = lib.vector_bytes()
 
     def fma(dtype: str) -> float:
