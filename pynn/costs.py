@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from numpy.typing import ArrayLike
+from typing import TYPE_CHECKING
 
 from pynn import kernels
-from pynn.kernels import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from pynn.kernels import Array
 
 
 class MSE:

@@ -10,17 +10,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pynn import datasets
-from pynn.kernels import Array, get_num_threads, instruction_set
+from pynn.kernels import get_num_threads, instruction_set
 from pynn.layers import Dense, Sigmoid
 from pynn.network import Network
 from pynn.optimizers import SGD
 from pynn.training import History, Progress
+
+if TYPE_CHECKING:
+    from pynn.kernels import Array
 
 TEST_SIZE = 0.2
 LINES = 10  # of progress, where there is no bar

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from pynn import _core
 
-Array = NDArray[Any]  # float32 or float64
+if TYPE_CHECKING:  # numpy.typing would be a fifth of the time that pynn takes to import
+    from numpy.typing import ArrayLike, NDArray
+
+    Array = NDArray[Any]  # float32 or float64
 
 F32 = np.dtype(np.float32)
 F64 = np.dtype(np.float64)
@@ -44,7 +46,7 @@ def _introduce_arrays() -> None:
     seen = _ffi.new("size_t[8]")
     _lib.arrays_describe(id(array), seen)
     sizes = [number for axis in zip(array.shape, array.strides, strict=True) for number in axis]
-    if list(seen) != [array.ctypes.data, array.ndim, array.flags.num, id(F32), *sizes]:
+    if list(seen) != [array.__array_interface__["data"][0], array.ndim, array.flags.num, id(F32), *sizes]:
         raise ImportError(
             f"pynn: NumPy {np.__version__} lays out its arrays in memory in a way that this build of pynn does not know"
         )

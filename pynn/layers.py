@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
 
 from pynn import kernels
-from pynn.kernels import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike
+
+    from pynn.kernels import Array
+
+    Initializer = Callable[[tuple[int, int], np.random.Generator], ArrayLike]
 
 
 def network_dtype(dtype: DTypeLike, where: str) -> np.dtype[Any]:
@@ -72,7 +77,6 @@ def zeros(shape: tuple[int, int], random: np.random.Generator) -> Array:
     return np.zeros(shape)
 
 
-Initializer = Callable[[tuple[int, int], np.random.Generator], ArrayLike]
 INITIALIZERS: dict[str, Initializer] = {"glorot_uniform": glorot_uniform, "he_uniform": he_uniform, "zeros": zeros}
 
 
@@ -428,7 +432,7 @@ def __getattr__(name: str) -> type[Activation]:
 def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
     """``size`` zeros, the first at a multiple of 64 bytes (a cache line). Pages nobody writes to take no memory."""
     memory = np.zeros(size * dtype.itemsize + 64, np.uint8)
-    start = -memory.ctypes.data % 64
+    start = -memory.__array_interface__["data"][0] % 64
     return memory[start : start + size * dtype.itemsize].view(dtype)
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import copy
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from pynn import kernels, training
 from pynn.costs import MSE
-from pynn.kernels import Array
 from pynn.layers import Activation, Dense, Layer, bind_layers, check_features, network_dtype, random_generator
 from pynn.optimizers import SGD
 from pynn.training import History, Progress
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+    from pynn.kernels import Array
 
 _empty = np.empty
 _ndarray = np.ndarray

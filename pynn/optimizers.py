@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from pynn import kernels
-from pynn.kernels import Array
+
+if TYPE_CHECKING:
+    from pynn.kernels import Array
 
 
 def positive_rate(value: float, where: str) -> float:

@@ -5,11 +5,14 @@ Shapes, dtypes and equations are those of :mod:`pynn.kernels`; arguments are Num
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynn.kernels import ACTIVATIONS, Array
+from pynn.kernels import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from pynn.kernels import Array
 
 _NUMPY = {**vars(np), "__builtins__": {}}  # the words that formulas are written in
 _FORMULAS = {name: compile(row.formula, f"f of {name}", "eval") for name, row in ACTIVATIONS.items()}

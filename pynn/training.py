@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-Step = Callable[[NDArray[np.int64] | None, int, int, int, NDArray[np.float64]], None]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Step = Callable[[NDArray[np.int64] | None, int, int, int, NDArray[np.float64]], None]
+
 SECONDS_PER_CALL = 0.05  # of C between two looks at Ctrl-C and two reports of progress
 
 
