@@ -11,7 +11,9 @@
 enum {
     SCRATCH_ON_STACK = 16 * 1024,
     SHARE_FROM = 1 << 17,          /* multiply-adds of a product worth waking a worker for: some 2 microseconds of one core */
+    HALVE_FROM = 1 << 23,
     SHARE_ELEMENTS_FROM = 1 << 14, /* and elements of an activation or update */
+    COLUMNS_EACH_BYTES = 384, /* of a row of C for each thread: two panels of the widest vectors */
     OUT_MAJOR_MOST_OUT = 15,
 };
 
@@ -80,22 +82,27 @@ int pynn_product_scratch(int dtype, size_t rows, size_t columns, size_t depth, s
     return PYNN_OK;
 }
 
+int pynn_shares_columns(size_t columns, size_t threads, size_t size) { return columns >= threads * (COLUMNS_EACH_BYTES / size); }
+
 void pynn_run_product(int dtype, const pynn_product *p, size_t threads, void *scratch, size_t scratch_each)
 {
     product_job job = {pynn_table(dtype), pynn_size_of(dtype), p, p->rows, p->columns, scratch_each, scratch};
     size_t tasks = 1;
     if (!p->rows || !p->columns) return;
-    if (threads > 1 && (double)p->rows * (double)p->columns * (double)p->depth >= SHARE_FROM) {
-        /* Rows are split where each part is large enough to repay packing B again, else columns, in whole cache lines. */
+    const double work = (double)p->rows * (double)p->columns * (double)p->depth;
+    if (threads > 1 && work >= SHARE_FROM) {
+        const size_t parts = work >= HALVE_FROM ? 2 * threads
+                                                : threads; /* where it costs little, so that a thread that is held up holds up less */
+        /* Columns are split, in whole cache lines, where each part has panels enough, since B is then packed once; else rows. */
         const size_t line = 64 / job.size;
-        if (p->rows >= 64 * threads) {
-            job.rows_each = round_up((p->rows + threads - 1) / threads, 8);
+        if (p->rows >= 64 * threads && !pynn_shares_columns(p->columns, threads, job.size)) {
+            job.rows_each = round_up((p->rows + parts - 1) / parts, 8);
             tasks = (p->rows + job.rows_each - 1) / job.rows_each;
         } else if (p->columns >= 2 * line * threads) {
-            job.columns_each = round_up((p->columns + threads - 1) / threads, line);
+            job.columns_each = round_up((p->columns + parts - 1) / parts, line);
             tasks = (p->columns + job.columns_each - 1) / job.columns_each;
         } else if (p->rows >= 16 * threads) {
-            job.rows_each = round_up((p->rows + threads - 1) / threads, 8);
+            job.rows_each = round_up((p->rows + parts - 1) / parts, 8);
             tasks = (p->rows + job.rows_each - 1) / job.rows_each;
         }
     }

@@ -40,6 +40,9 @@ int pynn_product_scratch(int dtype, size_t rows, size_t columns, size_t depth, s
 /* scratch: `threads` times scratch_each bytes */
 void pynn_run_product(int dtype, const pynn_product *product, size_t threads, void *scratch, size_t scratch_each);
 
+/* Whether a product with so many columns of C is shared out by columns, and not by rows. */
+int pynn_shares_columns(size_t columns, size_t threads, size_t size);
+
 size_t pynn_size_of(int dtype);
 /* a * b, unless it does not fit */
 int pynn_multiply_sizes(size_t a, size_t b, size_t *product);

@@ -27,7 +27,7 @@ typedef struct {
 
 struct pynn_network {
     int dtype;
-    size_t size, count, widest;                /* of an element in bytes; of stages; of all layers' inputs and outputs */
+    size_t size, count, widest, hidden;        /* of an element in bytes; of stages; of all layers; of all outputs but the last one's */
     size_t line_work, line_wide,
         line_scratch; /* of the largest layer in multiply-adds; bytes for an output, and for scratch, of one sample */
     double scale;                              /* of the error of one sample: 2/out */
@@ -106,6 +106,7 @@ int pynn_network_new(int dtype, size_t count, const pynn_layer *layers, void *pa
             }
         }
         if (layer->out > net->widest) net->widest = layer->out;
+        if (i + 1 < count && layer->out > net->hidden) net->hidden = layer->out;
     }
     net->scale = 2.0 / (double)pynn_network_out(net);
     cursor wide = {NULL, 0, 0}, scratch = {NULL, 0, 0};
@@ -346,8 +347,9 @@ static int predict_line(const pynn_network *net, const void *x, void *y)
 /* ---- prediction ------------------------------------------------------------------------------------------------------ */
 
 enum {
-    ROWS_AT_ONCE_LEAST = 64,            /* fewer would pack weights too often */
+    ROWS_AT_ONCE_LEAST = 256,           /* fewer would pack weights too often */
     ROWS_AT_ONCE_BYTES = 256 * 1024,    /* of activations that stay in a level 2 cache */
+    ROWS_EACH_LEAST = 16,               /* for a thread of its own */
     SHARE_PREDICTION_FROM = 1 << 17,    /* multiply-adds, or so: an activation counts as ACTIVATION_WORK of them */
     ACTIVATION_WORK = 16,
 };
@@ -362,7 +364,7 @@ typedef struct {
 static void predict_rows(const prediction *job, size_t from, size_t rows, size_t threads, char *workspace)
 {
     const pynn_network *const net = job->net;
-    const size_t out = net->stages[net->count - 1].out, wide = (rows * net->widest * net->size + ROOM - 1) / ROOM * ROOM;
+    const size_t out = net->stages[net->count - 1].out, wide = (rows * net->hidden * net->size + ROOM - 1) / ROOM * ROOM;
     char *const hidden[2] = {workspace, workspace + wide}, *const scratch = workspace + 2 * wide;
     const void *x = job->x + from * job->ld_x * net->size;
     size_t ld_x = job->ld_x;
@@ -403,9 +405,10 @@ int pynn_network_predict(const pynn_network *net, size_t rows, const void *x, si
     prediction job = {.net = net, .rows = rows, .rows_each = rows, .ld_x = ld_x, .x = x, .y = y, .workspace = on_stack};
     if (!rows) return PYNN_OK;
 
-    const size_t fitting = ROWS_AT_ONCE_BYTES / (net->size * (net->widest ? net->widest : 1));
+    /* Each thread takes rows of its own through the whole net, unless layers are so wide that they are better shared out one by one. */
+    const size_t fitting = ROWS_AT_ONCE_BYTES / (net->size * net->hidden + 1);
     const size_t most = fitting < ROWS_AT_ONCE_LEAST ? ROWS_AT_ONCE_LEAST : fitting;
-    if (threads > 1 && rows >= ROWS_AT_ONCE_LEAST / 4 * threads) {
+    if (threads > 1 && rows >= ROWS_EACH_LEAST * threads && !pynn_shares_columns(net->hidden, threads, net->size)) {
         slots = threads;
         job.rows_each = (rows + threads - 1) / threads;
     }
@@ -413,8 +416,8 @@ int pynn_network_predict(const pynn_network *net, size_t rows, const void *x, si
 
     cursor space = {NULL, 0, 0};
     if (most_scratch(net, job.rows_each, &job.scratch_each, 0)) return PYNN_TOO_LARGE;
-    give(&space, job.rows_each, net->widest, net->size);
-    give(&space, job.rows_each, net->widest, net->size);
+    give(&space, job.rows_each, net->hidden, net->size);
+    give(&space, job.rows_each, net->hidden, net->size);
     give(&space, slots > 1 ? 1 : threads, job.scratch_each, 1);
     job.each = space.used;
     space.used = 0;

@@ -58,11 +58,12 @@ static struct {
     void *context;
     size_t count;
     pthread_mutex_t lock; /* guards what follows, and sleeping */
-    pthread_cond_t wake;
-    atomic_int sleeping;
+    pthread_cond_t wake, finished;
+    atomic_int sleeping, waiting; /* workers for a job; the caller for the last task of its own */
     atomic_size_t started;                    /* workers 1 .. started - 1 need not be started again */
     unsigned char running[PYNN_MOST_THREADS + 1]; /* by slot; 0 is the caller's */
-} pool = {.taken = ATOMIC_FLAG_INIT, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+} pool = {
+    .taken = ATOMIC_FLAG_INIT, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .finished = PTHREAD_COND_INITIALIZER};
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static atomic_int generation;
@@ -73,6 +74,8 @@ static void forget_parent(void)
     atomic_fetch_add(&generation, 1);
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.wake, NULL);
+    pthread_cond_init(&pool.finished, NULL);
+    atomic_store(&pool.waiting, 0);
     atomic_store(&pool.sleeping, 0);
     atomic_store(&pool.started, 0);
     atomic_store(&pool.ticket, 0);
@@ -98,7 +101,12 @@ static int help(size_t slot)
     while ((uint32_t)ticket && slot < (ticket >> 32 & 255)) {
         if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &ticket, ticket - 1, memory_order_acq_rel, memory_order_acquire)) continue;
         pool.task(pool.context, pool.count - (uint32_t)ticket, slot);
-        atomic_fetch_add_explicit(&pool.done, 1, memory_order_release);
+        const size_t count = pool.count; /* the next job may change it once this task is done */
+        if (atomic_fetch_add(&pool.done, 1) + 1 == count && atomic_load(&pool.waiting)) {
+            pthread_mutex_lock(&pool.lock);
+            pthread_cond_signal(&pool.finished);
+            pthread_mutex_unlock(&pool.lock);
+        }
         helped = 1;
         ticket = atomic_load_explicit(&pool.ticket, memory_order_acquire);
     }
@@ -156,6 +164,24 @@ static void start_workers(size_t threads)
     pthread_attr_destroy(&attributes);
 }
 
+/* Returns when all tasks are done. A worker that the system has put aside in the middle of one may not run again until this processor is
+ * free, so after a while this thread sleeps. */
+static void wait_for(size_t count)
+{
+    const uint64_t until = nanoseconds() + SPIN_NANOSECONDS;
+    do {
+        for (int i = 0; i < SPINS_PER_LOOK; i++) {
+            if (atomic_load_explicit(&pool.done, memory_order_acquire) == count) return;
+            PAUSE();
+        }
+    } while (nanoseconds() < until);
+    pthread_mutex_lock(&pool.lock);
+    atomic_store(&pool.waiting, 1); /* before looking: whoever finishes looks the other way round */
+    while (atomic_load(&pool.done) != count) pthread_cond_wait(&pool.finished, &pool.lock);
+    atomic_store(&pool.waiting, 0);
+    pthread_mutex_unlock(&pool.lock);
+}
+
 void pynn_parallel(size_t count, void (*task)(void *, size_t, size_t), void *context, size_t threads)
 {
     if (count < 2 || threads < 2 || count > UINT32_MAX || atomic_flag_test_and_set_explicit(&pool.taken, memory_order_acquire)) {
@@ -175,7 +201,7 @@ void pynn_parallel(size_t count, void (*task)(void *, size_t, size_t), void *con
         pthread_mutex_unlock(&pool.lock);
     }
     help(0);
-    while (atomic_load_explicit(&pool.done, memory_order_acquire) != count) PAUSE();
+    wait_for(count);
     atomic_flag_clear_explicit(&pool.taken, memory_order_release);
 }
 
