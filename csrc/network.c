@@ -77,6 +77,7 @@ int pynn_network_new(int dtype, size_t count, const pynn_layer *layers, void *pa
     if (count > SIZE_MAX / sizeof(stage) - sizeof(pynn_network)) return PYNN_TOO_LARGE;
     pynn_network *const net = calloc(1, sizeof *net + count * sizeof(stage));
     if (!net) return PYNN_NO_MEMORY;
+    pynn_fork_generation();
     net->dtype = dtype;
     net->size = pynn_size_of(dtype);
     net->parameters = parameters;

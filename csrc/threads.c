@@ -85,6 +85,8 @@ static void forget_parent(void)
 
 static void register_fork_handler(void) { pthread_atfork(NULL, NULL, forget_parent); }
 
+/* Called when a network is made and when the number of threads is set, as it is at import, not only at first need: a fork that has begun
+ * in one thread does not know of a handler that another one registers. */
 int pynn_fork_generation(void)
 {
     pthread_once(&once, register_fork_handler);
@@ -148,7 +150,6 @@ static void start_workers(size_t threads)
 {
     sigset_t all, before;
     pthread_attr_t attributes;
-    pthread_once(&once, register_fork_handler);
     if (pthread_attr_init(&attributes)) return;
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
@@ -208,6 +209,7 @@ void pynn_parallel(size_t count, void (*task)(void *, size_t, size_t), void *con
 void pynn_set_num_threads(size_t n)
 {
     const size_t threads = n < 1 ? 1 : n > PYNN_MOST_THREADS ? PYNN_MOST_THREADS : n;
+    pynn_fork_generation();
     pthread_mutex_lock(&pool.lock);
     atomic_store(&limit, threads);
     if (atomic_load(&pool.started) > threads) atomic_store(&pool.started, threads);

@@ -201,9 +201,11 @@ def bias_gradient(y_gradient: ArrayLike, out: Array | None = None) -> Array:
     >>> pynn.kernels.bias_gradient(np.array([[1.0, 2.0], [3.0, 4.0]]))
     array([4., 6.])
     """
-    if type(y_gradient) is _ndarray and 1 <= y_gradient.ndim <= 2:
-        if y_gradient.ndim == 1 and out is None and (y_gradient.dtype is F32 or y_gradient.dtype is F64):
+    if out is None and type(y_gradient) is _ndarray and y_gradient.ndim == 1:
+        dtype = y_gradient.dtype
+        if dtype is F32 or dtype is F64:
             return y_gradient.copy()  # the sum of one row
+    if type(y_gradient) is _ndarray and 1 <= y_gradient.ndim <= 2:
         db = _empty(y_gradient.shape[-1], y_gradient.dtype) if out is None else out
         if not _lib.arrays_bias_gradient(id(y_gradient), id(db)):
             return db
