@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from pynn import _core
+from pynn._core import ffi, lib
 
 if TYPE_CHECKING:  # numpy.typing would be a fifth of the time that pynn takes to import
     from numpy.typing import ArrayLike, NDArray
@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # numpy.typing would be a fifth of the time that pynn takes t
 F32 = np.dtype(np.float32)
 F64 = np.dtype(np.float64)
 
-_lib: Any = _core.lib
-_ffi: Any = _core.ffi
+_lib: Any = lib
+_ffi: Any = ffi
 _ndarray = np.ndarray
 _empty = np.empty
 

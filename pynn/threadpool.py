@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-import threadpoolctl  # type: ignore[import-untyped]
+import threadpoolctl
 
 from pynn import kernels
 
