@@ -218,12 +218,12 @@ static void run_stage(const pynn_network *net, const stage *s, size_t rows, cons
 /* ---- one sample ------------------------------------------------------------------------------------------------------
  *
  * Without the machinery for batches, whose calls would take longer than the work in a small net. Outputs are roomy (kernels/lines.h): each lies
- * at a multiple of 64 bytes with nothing else in its last 64. Large layers are shared out: forward, and where no dC/dX is wanted
- * going back, by outputs, so that a thread finds its part of the weight in its own cache; else by inputs, whose sums are dC/dX.
+ * at a multiple of 64 bytes with nothing else in its last 64. Large layers are shared out, forward by outputs, back by inputs, so that each thread
+ * writes rows of the weight in one piece.
  */
 
 enum {
-    SHARE_LINE_FROM = 1 << 16, /* multiply-adds */
+    SHARE_LINE_FROM = 1 << 18, /* multiply-adds */
     PREDICT_ON_STACK = 24 * 1024,
 };
 
@@ -255,12 +255,8 @@ static void backward_task(void *context, size_t task, size_t slot)
     const stage *const s = job->s;
     const size_t from = task * job->each, bytes = from * job->size;
     (void)slot;
-    if (job->dx)
-        job->kernels->line_backward(part(s->in, from, job->each), s->out, s->w + bytes * s->ld, s->ld, s->order, job->x + bytes, job->dy,
-                                    from ? NULL : s->b, job->dx + bytes, past(job->factor, bytes), job->learning_rate);
-    else
-        job->kernels->line_backward(s->in, part(s->out, from, job->each), s->w + bytes, s->ld, s->order, job->x, job->dy + bytes,
-                                    past(s->b, bytes), NULL, NULL, job->learning_rate);
+    job->kernels->line_backward(part(s->in, from, job->each), s->out, s->w + bytes * s->ld, s->ld, s->order, job->x + bytes, job->dy,
+                                from ? NULL : s->b, past(job->dx, bytes), past(job->factor, bytes), job->learning_rate);
 }
 
 /* Elements per task, in whole rooms, where it pays to share `n` of them out */
@@ -311,11 +307,11 @@ static double step_line(pynn_network *net, const void *x, const void *target, co
         }
         const void *const input = below ? below->y : x;
         char *const factor = below ? below->derivative : NULL, *const wanted = below ? dx : NULL;
-        const size_t shared = below ? s->in : s->out, each = line_share(s, shared, threads, net->size);
-        if (each == shared) kernels->line_backward(s->in, s->out, s->w, s->ld, s->order, input, dy, s->b, wanted, factor, learning_rate);
+        const size_t each = line_share(s, s->in, threads, net->size);
+        if (each == s->in) kernels->line_backward(s->in, s->out, s->w, s->ld, s->order, input, dy, s->b, wanted, factor, learning_rate);
         else {
             line_job job = {kernels, s, net->size, each, 0, input, dy, factor, NULL, NULL, wanted, NULL, learning_rate};
-            pynn_parallel((shared + each - 1) / each, backward_task, &job, threads);
+            pynn_parallel((s->in + each - 1) / each, backward_task, &job, threads);
         }
         if (!below) break;
         char *const swap = dy;
