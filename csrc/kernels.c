@@ -10,9 +10,10 @@
 
 enum {
     SCRATCH_ON_STACK = 16 * 1024,
-    SHARE_FROM = 1 << 17,          /* multiply-adds of a product worth waking a worker for: some 2 microseconds of one core */
+    SHARE_FROM = 1 << 18,          /* multiply-adds of a product worth sharing: some 5 microseconds of one core */
     HALVE_FROM = 1 << 23,
-    SHARE_ELEMENTS_FROM = 1 << 14, /* and elements of an activation or update */
+    SHARE_ACTIVATION_FROM = 1 << 14, /* and elements of an activation, */
+    SHARE_ELEMENTS_FROM = 1 << 17,   /* or of a sum or product: as long, in a level 2 cache */
     COLUMNS_EACH_BYTES = 2048, /* of a row of C for each thread, from which on packing B once is worth more than rows in one piece */
     OUT_MAJOR_MOST_OUT = 15,
 };
@@ -251,7 +252,8 @@ static void run_elementwise(int dtype, size_t threads, elementwise job)
     job.kernels = pynn_table(dtype);
     job.size = pynn_size_of(dtype);
     job.each = job.n;
-    if (threads > 1 && job.n >= SHARE_ELEMENTS_FROM) job.each = round_up((job.n + threads - 1) / threads, 64);
+    if (threads > 1 && job.n >= (job.activation == PYNN_NO_ACTIVATION ? SHARE_ELEMENTS_FROM : SHARE_ACTIVATION_FROM))
+        job.each = round_up((job.n + threads - 1) / threads, 64);
     if (job.each == job.n) job.part(&job, 0, job.n);
     else pynn_parallel((job.n + job.each - 1) / job.each, elementwise_task, &job, threads);
 }
@@ -292,21 +294,28 @@ void pynn_activate_both(int dtype, size_t threads, int activation, size_t n, con
 
 void pynn_multiply(int dtype, size_t threads, size_t n, const void *a, void *b)
 {
-    run_elementwise(dtype, threads, (elementwise){.part = multiply_part, .n = n, .a = a, .c = b});
+    run_elementwise(dtype, threads, (elementwise){.part = multiply_part, .activation = PYNN_NO_ACTIVATION, .n = n, .a = a, .c = b});
 }
 
 void pynn_squared_error_gradient(int dtype, size_t threads, size_t n, double scale, const void *prediction, const void *target,
                                  void *gradient)
 {
-    run_elementwise(
-        dtype, threads,
-        (elementwise){.part = squared_error_gradient_part, .n = n, .scale = scale, .a = prediction, .b = target, .c = gradient});
+    run_elementwise(dtype, threads,
+                    (elementwise){.part = squared_error_gradient_part,
+                                  .activation = PYNN_NO_ACTIVATION,
+                                  .n = n,
+                                  .scale = scale,
+                                  .a = prediction,
+                                  .b = target,
+                                  .c = gradient});
 }
 
 void pynn_descend(int dtype, size_t threads, size_t n, void *parameters, const void *gradients, const void *learning_rate)
 {
-    run_elementwise(dtype, threads,
-                    (elementwise){.part = gradient_descent_part, .n = n, .a = gradients, .b = learning_rate, .c = parameters});
+    run_elementwise(
+        dtype, threads,
+        (elementwise){
+            .part = gradient_descent_part, .activation = PYNN_NO_ACTIVATION, .n = n, .a = gradients, .b = learning_rate, .c = parameters});
 }
 
 static int known_dtype(int dtype) { return dtype == PYNN_F32 || dtype == PYNN_F64; }
