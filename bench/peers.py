@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
@@ -159,14 +160,15 @@ def _measure(entries: list[Entry], result: Result, options: argparse.Namespace, 
         slot(1)  # compiles
         took = slot(1)
         calls = max(1, min(10000, int(options.turn / max(took, 1e-9))))
-        trial[entry] = took if took > options.turn else min(slot(calls) / calls for _ in range(3))
+        time.sleep(options.pause)
+        trial[entry] = took if took > 0.5 else min(slot(calls) / calls for _ in range(3))
     better: dict[str, Entry] = {}
     for entry in entries:
         if entry.name not in better or trial[entry] < trial[better[entry.name]]:
             better[entry.name] = entry
     fastest = min(trial.values())
     finalists = {name: slots[entry] for name, entry in better.items() if name == "pynn" or trial[entry] <= HOPELESS * fastest}
-    times = timing.in_turn(finalists, options.rounds, options.turn, pause=0.002)
+    times = timing.in_turn(finalists, options.rounds, options.turn, pause=options.pause)
     typical = min if options.minimum else median
     for name, entry in better.items():
         result.threads[name] = entry.threads
@@ -197,7 +199,7 @@ def run(options: argparse.Namespace) -> report.Report:
     """``python -m bench peers``."""
     if options.quick:
         options.nets, options.batches, options.peers = [(2, 8, 1), (8, 64, 64, 4)], [1, 32], ["NumPy"]
-        options.rounds, options.turn = 3, 0.0005
+        options.rounds, options.turn, options.pause = 3, 0.0005, 0.0
     names = ["pynn", *(name for name in options.peers if CONTESTANTS[name].installed())]
     if options.torch_compile and "torch" in names:
         names.insert(names.index("torch") + 1, "torch.compile")
@@ -302,6 +304,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--cpu-time",
         action="store_true",
         help="one thread each, by the processor time of each process: for a machine that is busy with other things",
+    )
+    parser.add_argument(
+        "--pause",
+        type=float,
+        default=0.06,
+        metavar="SECONDS",
+        help="slept before each turn, since threads of OpenBLAS and others spin on for tens of milliseconds (default: 0.06)",
     )
     parser.add_argument("--minimum", action="store_true", help="compare fastest rounds, not medians: the same, for two threads")
     report.add_output_options(parser)
