@@ -63,11 +63,13 @@ typedef struct {
     int number;
 } dtype_head;
 
-/* An array that was unpickled has a dtype object of its own. */
+/* An array that was unpickled, or made by newbyteorder, has a dtype object of its own, which may name the native byte order. */
 static int same_dtype(const PyObject *dtype, size_t known)
 {
+    static const int one = 1;
+    const char native = *(const char *)&one ? '<' : '>';
     const dtype_head *const a = (const dtype_head *)dtype, *const b = (const dtype_head *)known;
-    return a == b || (a->number == b->number && a->byte_order == b->byte_order);
+    return a == b || (a->number == b->number && (a->byte_order == b->byte_order || a->byte_order == native));
 }
 
 /* dtype of the array, or -1 */
@@ -267,6 +269,7 @@ int arrays_train(pynn_network *network, size_t x, size_t target, size_t order, s
     if (as_matrix(x, dtype, 0, &in) || in.columns != pynn_network_in(network)) return ARRAYS_NOT_PLAIN;
     if (as_matrix(target, dtype, 0, &t) || t.nd != in.nd || t.rows != in.rows || t.columns != pynn_network_out(network))
         return ARRAYS_NOT_PLAIN;
+    if (pynn_network_overlaps(network, in.data, in.bytes) || pynn_network_overlaps(network, t.data, t.bytes)) return ARRAYS_NOT_PLAIN;
     if (gradients != none && (as_matrix(gradients, dtype, 0, &g) || g.nd != 1)) return ARRAYS_NOT_PLAIN;
     if (!batch || first % batch || first > in.rows || rows > in.rows - first) return ARRAYS_NOT_PLAIN;
     double *const cost = run_of(costs, in.rows / batch + (in.rows % batch != 0));

@@ -2,7 +2,7 @@
  *
  * An array is taken as it is when it is plain: exactly a numpy.ndarray, of native float32 or float64 (the same as the first
  * one), aligned, of the shape that is wanted, with the elements of a row side by side (of a weight: those of a row or of a column), and, as
- * an output, writeable, contiguous and apart from every input. Everything else is ARRAYS_NOT_PLAIN, and nothing has been done:
+ * an output, writeable, contiguous and apart from every input (as parameters are from what a network trains on). Everything else is ARRAYS_NOT_PLAIN, and nothing has been done:
  * kernels.py then makes plain arrays of it or says what is wrong. So a good call costs no Python but its own, and errors are
  * written once, in Python. Every array must be kept alive by the caller for the call. None may stand for a bias or gradients.
  *

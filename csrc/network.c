@@ -32,6 +32,7 @@ struct pynn_network {
         line_scratch; /* of the largest layer in multiply-adds; bytes for an output, and for scratch, of one sample */
     double scale;                              /* of the error of one sample: 2/out */
     char *parameters;
+    size_t parameter_bytes;
     /* the workspace of training, for batches of up to `capacity` rows on up to `threads` threads, by these kernels */
     size_t capacity, threads, scratch_each;
     const pynn_kernels *kernels;
@@ -103,6 +104,10 @@ int pynn_network_new(int dtype, size_t count, const pynn_layer *layers, void *pa
                 stage *const s = net->stages + net->count - 1;
                 s->ld = s->order == PYNN_IN_MAJOR ? s->out : s->in;
                 s->w = net->parameters + s->weight * net->size;
+                const size_t weight_end = (s->weight + s->in * s->out) * net->size,
+                             bias_end = s->bias == SIZE_MAX ? 0 : (s->bias + s->out) * net->size;
+                if (weight_end > net->parameter_bytes) net->parameter_bytes = weight_end;
+                if (bias_end > net->parameter_bytes) net->parameter_bytes = bias_end;
                 s->b = s->bias == SIZE_MAX ? NULL : net->parameters + s->bias * net->size;
             }
         }
@@ -137,6 +142,11 @@ void pynn_network_free(pynn_network *net)
 
 int pynn_network_dtype(const pynn_network *net) { return net->dtype; }
 size_t pynn_network_in(const pynn_network *net) { return net->stages[0].in; }
+int pynn_network_overlaps(const pynn_network *net, const void *data, size_t bytes)
+{
+    const char *const from = data;
+    return from < net->parameters + net->parameter_bytes && from + bytes > net->parameters;
+}
 size_t pynn_network_out(const pynn_network *net) { return net->stages[net->count - 1].out; }
 
 static int most_scratch(const pynn_network *net, size_t rows, size_t *each, int training)

@@ -113,6 +113,8 @@ PYNN_API void pynn_network_free(pynn_network *network);
 PYNN_API int pynn_network_dtype(const pynn_network *network);
 PYNN_API size_t pynn_network_in(const pynn_network *network);
 PYNN_API size_t pynn_network_out(const pynn_network *network);
+/* Whether any of these bytes are among the network's parameters. */
+PYNN_API int pynn_network_overlaps(const pynn_network *network, const void *data, size_t bytes);
 
 /* y (rows, out) = f(x (rows, in)); rows of y close together. Any number of threads may predict at once. */
 PYNN_API int pynn_network_predict(const pynn_network *network, size_t rows, const void *x, size_t ld_x, void *y);

@@ -143,6 +143,13 @@ class Layer:
         self.__dict__["_values"] = values
         self.__dict__.update(values)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Write into the array of a parameter, or of its gradient, rather than put another one in its place."""
+        if name in self.__dict__.get("_values", ()) and name in self.__dict__:
+            self.__dict__[name][...] = value
+        else:
+            super().__setattr__(name, value)
+
     def __getstate__(self) -> dict[str, Any]:
         """All but what belongs to a network or to the last ``forward``."""
         mine: dict[str, Array] = self.__dict__.get("_values", {})

@@ -64,7 +64,7 @@ class Network:
         dtype: DTypeLike = "float32",
         seed: int | None = None,
     ) -> None:
-        self.layers: list[Any] = list(layers)
+        self.layers: tuple[Any, ...] = tuple(layers)
         self.cost = MSE() if cost is None else cost
         self.optimizer = SGD() if optimizer is None else optimizer
         self.seed = seed
@@ -97,7 +97,7 @@ class Network:
                 width, before = gives, name
             elif not isinstance(layer, Layer):
                 width = None  # a stranger may give any number
-        if not callable(self.cost) or not callable(getattr(self.cost, "gradient", None)):
+        if isinstance(self.cost, type) or not callable(self.cost) or not callable(getattr(self.cost, "gradient", None)):
             raise TypeError(
                 f"Network: cost is {self.cost!r}, "
                 "wanted an object to call with (prediction, target) that has gradient(prediction, target)"
@@ -110,9 +110,11 @@ class Network:
         own = [layer for layer in self.layers if isinstance(layer, Layer)]
         self._parameters, self._gradients, offsets = bind_layers(own, self._dtype, self._random)
         self._plan: kernels.Plan | None = None
-        self._in: int | None = next(
-            (width for layer in self.layers if (width := getattr(layer, "in_features", None)) is not None), None
-        )
+        self._in: int | None = None
+        for layer in self.layers:
+            self._in = getattr(layer, "in_features", None)
+            if self._in is not None or not isinstance(layer, Layer):
+                break  # behind a stranger, who may make of its input what it likes, a width says nothing of the network's
         dense = [layer for layer in self.layers if type(layer) is Dense]
         if len(own) == len(self.layers) and dense and all(type(layer) is Dense or _is_built_in(layer) for layer in own):
             width = dense[0].in_features
@@ -150,6 +152,13 @@ class Network:
         """
         return self._parameters[:]
 
+    @parameters.setter
+    def parameters(self, values: ArrayLike) -> None:
+        given = kernels.as_floats(values, "Network", "parameters", self._dtype)
+        if given.shape != self._parameters.shape:
+            raise ValueError(f"Network: parameters have shape {self._parameters.shape}, got {given.shape}")
+        self._parameters[...] = given
+
     @property
     def gradients(self) -> Array:
         """All gradients, as ``parameters`` are laid out. ``backward`` fills them; ``train_step`` and ``fit`` update without them.
@@ -183,7 +192,7 @@ class Network:
     def __copy__(self) -> Network:
         """A network with arrays of its own, as ``copy.copy`` of each layer; cost and optimizer are shared."""
         state = self.__getstate__()
-        state["layers"] = [copy.copy(layer) for layer in self.layers]
+        state["layers"] = tuple(copy.copy(layer) for layer in self.layers)
         state["_random"] = copy.deepcopy(self._random)
         other = type(self).__new__(type(self))
         other.__setstate__(state)
@@ -320,8 +329,11 @@ class Network:
             epochs = _counted(epochs, "fit", "epochs", 0)
         elif tol is None:
             epochs = 1
-        if tol is not None and not 0 <= float(tol) < float("inf"):
-            raise ValueError(f"fit: tol is {tol!r}, wanted a finite number from 0 up, or None")
+        if tol is not None:
+            if isinstance(tol, bool) or not isinstance(tol, (int, float, np.integer, np.floating)):
+                raise TypeError(f"fit: tol is {tol!r}, wanted a number or None")
+            if not 0 <= tol < float("inf"):
+                raise ValueError(f"fit: tol is {tol!r}, wanted a finite number from 0 up, or None")
         patience = _counted(patience, "fit", "patience", 1)
         if progress is not None and not callable(progress):
             raise TypeError(f"fit: progress is {progress!r}, wanted a function or None")
@@ -358,7 +370,10 @@ class Network:
             if y.ndim == x.ndim == 2 and len(x) != len(y):
                 raise ValueError(f"Network: x has {len(x)} rows and y {len(y)} (shapes {x.shape} and {y.shape})")
             raise ValueError(f"Network, {self.layers[-1]!r}: y has shape {y.shape}, wanted {wanted} for x of shape {x.shape}")
-        return np.require(x, requirements=["C", "A"]), np.require(y, requirements=["C", "A"])
+        pair = np.require(x, requirements=["C", "A"]), np.require(y, requirements=["C", "A"])
+        if any(np.may_share_memory(each, self._parameters) for each in pair):
+            return pair[0].copy(), pair[1].copy()  # training would change them
+        return pair
 
     def _trains_in_c(self) -> bool:
         return self._plan is not None and type(self.cost) is MSE and type(self.optimizer) is SGD

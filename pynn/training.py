@@ -112,6 +112,6 @@ def fit(
             waited = 0 if best - history.cost[-1] > tol else waited + 1
             best = min(best, history.cost[-1])
             if waited >= patience:
-                history.converged = True
+                history.converged = math.isfinite(history.cost[-1])
                 break
     return history

@@ -359,8 +359,11 @@ def test_parameters_and_gradients_are_flat_and_layers_have_views_into_them(dtype
                     assert np.shares_memory(array, flat)
                     array[...] = -1
         assert (flat == -1).all()
-    with pytest.raises(AttributeError):
+    net.parameters *= 2
+    assert (net.layers[0].weight == -2).all()
+    with pytest.raises(ValueError, match="parameters have shape"):
         net.parameters = np.zeros(3)
+    assert (net.parameters == -2).all()
 
 
 def test_what_is_written_to_parameters_is_what_the_network_computes_with(dtype):
@@ -526,3 +529,71 @@ def test_the_last_bytes_of_x_may_be_the_last_of_its_memory(tmp_path, dtype):
         for rows in (1, 2, 5):
             x = np.asarray(pages[pages.size - rows * widths[0] :]).reshape(rows, widths[0])
             assert same_bits(net.predict(x), net.forward(x.copy()))
+
+
+@pytest.mark.parametrize("where", [slice(0, 2), slice(4, 6)])
+def test_training_on_a_view_of_the_parameters_is_training_on_what_they_were(where):
+    def network():
+        layers = [pynn.Dense(2, 2, bias=False), pynn.Tanh(), pynn.Dense(2, 1, bias=False)]
+        return pynn.Network(layers, optimizer=pynn.SGD(0.5), dtype="float64", seed=0)
+
+    a, b = network(), network()
+    assert a.train_step(a.parameters[where], np.ones(1)) == b.train_step(b.parameters[where].copy(), np.ones(1))
+    assert a.parameters.tobytes() == b.parameters.tobytes()
+
+
+def test_arrays_whose_dtype_names_the_native_byte_order_are_native(dtype):
+    net = pynn.Network([pynn.Dense(2, 1)], dtype=dtype, seed=0)
+    x = np.arange(6, dtype=dtype).reshape(3, 2)
+    swapped = x.astype(x.dtype.newbyteorder())
+    named = swapped.byteswap().view(swapped.dtype.newbyteorder())
+    assert net.predict(named).tobytes() == net.predict(x).tobytes()
+
+
+def test_a_layer_of_ones_own_that_widens_its_input_may_come_first():
+    class Powers:
+        def forward(self, x):
+            self.x = x
+            return np.concatenate([x, x**2], axis=-1)
+
+        def backward(self, y_gradient):
+            width = self.x.shape[-1]
+            return y_gradient[..., :width] + 2 * self.x * y_gradient[..., width:]
+
+    net = pynn.Network([Powers(), pynn.Dense(4, 1)], seed=0)
+    assert net.predict(np.ones((3, 2))).shape == (3, 1)
+    assert net.train_step(np.ones((3, 2)), np.ones((3, 1))) >= 0
+
+
+def test_the_layers_of_a_network_are_fixed():
+    net = pynn.Network([pynn.Dense(2, 1)])
+    with pytest.raises(TypeError):
+        net.layers[0] = pynn.Dense(2, 3)
+
+
+def test_assigning_to_a_parameter_of_ones_own_writes_into_the_network():
+    class Scale(pynn.Layer):
+        def shapes(self):
+            return {"factor": (1,)}
+
+        def forward(self, x):
+            return self.factor * x
+
+        def backward(self, y_gradient):
+            self.factor_gradient = [7.0]
+            return self.factor * y_gradient
+
+    net = pynn.Network([Scale(), pynn.Dense(2, 1, bias=False, initializer="zeros")])
+    net.layers[0].factor = [5.0]
+    assert net.parameters[0] == 5
+    net.backward(net.forward(np.ones(2)))
+    assert net.gradients[0] == 7
+
+
+@pytest.mark.parametrize("tol", ["0.1", True, [], 1j])
+def test_a_tolerance_that_is_no_number_is_refused_before_anything_has_changed(tol):
+    net = pynn.Network([pynn.Dense(2, 1)], seed=0)
+    before = net.parameters.tobytes()
+    with pytest.raises(TypeError, match="fit: tol is"):
+        net.fit(np.ones((3, 2)), np.ones((3, 1)), tol=tol)
+    assert net.parameters.tobytes() == before

@@ -180,8 +180,10 @@ def test_epochs_bound_a_training_that_does_not_converge():
     assert (len(history), history.converged) == (3, False)
 
 
-def test_a_training_that_diverges_ends_by_patience():
-    assert network(rate=1e30).fit(*task(), tol=0.0, patience=3, epochs=1000).converged
+def test_a_training_that_diverges_ends_by_patience_and_has_not_converged():
+    history = network(rate=1e30).fit(*task(), tol=0.0, patience=3, epochs=1000)
+    assert len(history) < 1000
+    assert not history.converged
 
 
 # ---- arguments -------------------------------------------------------------------------------------------------------
