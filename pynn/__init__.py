@@ -46,7 +46,7 @@ if "threadpoolctl" in sys.modules:
 
 def __getattr__(name: str) -> Any:
     """Import on first use what few programs need."""
-    if name in ("reference", "datasets"):
+    if name in ("reference", "datasets", "threadpool"):
         import importlib
 
         return importlib.import_module(f"pynn.{name}")
