@@ -139,20 +139,9 @@ pynn_product pynn_affine_product(size_t rows, size_t in, size_t out, const void 
 pynn_product pynn_input_gradient_product(size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight, int order,
                                          const void *y_gradient, size_t ld_y_gradient, void *x_gradient, size_t ld_x_gradient)
 {
-    const int along_in = order == PYNN_OUT_MAJOR;
-    return (pynn_product){.rows = rows,
-                          .columns = in,
-                          .depth = out,
-                          .a = y_gradient,
-                          .a_row = ld_y_gradient,
-                          .a_step = 1,
-                          .b = weight,
-                          .b_step = along_in ? ld_weight : 1,
-                          .b_column = along_in ? 1 : ld_weight,
-                          .chains = chains_of(out),
-                          .c = x_gradient,
-                          .ld_c = ld_x_gradient,
-                          .activation = PYNN_NO_ACTIVATION};
+    /* dC/dX = dC/dY W is Y = X Wᵀ with inputs and outputs exchanged, and so the order of the weight. */
+    const int exchanged = order == PYNN_OUT_MAJOR ? PYNN_IN_MAJOR : PYNN_OUT_MAJOR;
+    return pynn_affine_product(rows, out, in, weight, ld_weight, exchanged, y_gradient, ld_y_gradient, NULL, x_gradient, ld_x_gradient);
 }
 
 pynn_product pynn_weight_gradient_product(size_t rows, size_t in, size_t out, const void *y_gradient, size_t ld_y_gradient, const void *x,
