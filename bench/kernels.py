@@ -241,8 +241,9 @@ def _formula(case: Case) -> Callable[..., Any]:
     if case.function not in ("activation", "activation_gradient"):
         return getattr(pynn.reference, case.function)
     row = pynn.kernels.ACTIVATIONS[case.arguments[0]]
-    text = f"lambda name, x: {row.formula}" if case.function == "activation" else f"lambda name, x, dy: dy * ({row.derivative})"
-    return eval(text, vars(np))  # type: ignore[no-any-return]  # a formula out of pynn's own list
+    also = f", {row.parameter}={row.default!r}" if row.parameter else ""
+    arguments, body = ("x", row.formula) if case.function == "activation" else ("x, dy", f"dy * ({row.derivative})")
+    return eval(f"lambda name, {arguments}{also}: {body}", vars(np))  # type: ignore[no-any-return]  # a formula out of pynn's own list
 
 
 def _time(case: Case, options: argparse.Namespace) -> None:

@@ -198,22 +198,22 @@ int arrays_input_gradient(size_t weight, size_t y_gradient, size_t out)
     return pynn_input_gradient(dtype, dy.rows, w.columns, w.rows, w.data, w.ld, w.order, dy.data, dy.ld, dx.data, dx.ld);
 }
 
-int arrays_activation(int activation, size_t x, size_t out)
+int arrays_activation(int activation, double parameter, size_t x, size_t out)
 {
     const int dtype = dtype_of(x);
     matrix in, y;
     if (as_run(x, dtype, &in) || as_output(out, dtype, in.nd, in.rows, in.columns, &y) || !apart_or_same(&y, &in)) return ARRAYS_NOT_PLAIN;
-    return pynn_activation(dtype, activation, in.rows * in.columns, in.data, y.data);
+    return pynn_activation(dtype, activation, parameter, in.rows * in.columns, in.data, y.data);
 }
 
-int arrays_activation_gradient(int activation, size_t x, size_t y_gradient, size_t out)
+int arrays_activation_gradient(int activation, double parameter, size_t x, size_t y_gradient, size_t out)
 {
     const int dtype = dtype_of(x);
     matrix in, dy, dx;
     if (as_run(x, dtype, &in) || as_run(y_gradient, dtype, &dy) || !same_shape(&in, &dy)) return ARRAYS_NOT_PLAIN;
     if (as_output(out, dtype, in.nd, in.rows, in.columns, &dx) || !apart_or_same(&dx, &in) || !apart_or_same(&dx, &dy))
         return ARRAYS_NOT_PLAIN;
-    return pynn_activation_gradient(dtype, activation, in.rows * in.columns, in.data, dy.data, dx.data);
+    return pynn_activation_gradient(dtype, activation, parameter, in.rows * in.columns, in.data, dy.data, dx.data);
 }
 
 int arrays_mean_squared_error(size_t prediction, size_t target, double *cost)

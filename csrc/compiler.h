@@ -9,6 +9,7 @@
 #if defined(__GNUC__) || defined(__clang__)
 #define INLINE static inline __attribute__((always_inline, unused))
 #define NOINLINE __attribute__((noinline))
+#define MAYBE_UNUSED __attribute__((unused))
 #define RESTRICT __restrict__
 #define ALIGNED(bytes) __attribute__((aligned(bytes)))
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
@@ -16,6 +17,7 @@
 #elif defined(_MSC_VER)
 #define INLINE static __forceinline
 #define NOINLINE __declspec(noinline)
+#define MAYBE_UNUSED
 #define RESTRICT __restrict
 #define ALIGNED(bytes) __declspec(align(bytes))
 #define LIKELY(condition) (condition)
@@ -23,6 +25,7 @@
 #else
 #define INLINE static inline
 #define NOINLINE
+#define MAYBE_UNUSED
 #define RESTRICT
 #define ALIGNED(bytes)
 #define LIKELY(condition) (condition)

@@ -138,10 +138,12 @@ const char *pynn_compiler(void) { return "unknown"; }
 
 /* The list of activations, told to whoever asks. */
 typedef struct {
-    const char *name, *class_name, *formula, *derivative;
+    const char *name, *class_name, *parameter;
+    double standard;
+    const char *formula, *derivative;
 } activation_row;
 
-#define ROW(name, class_name, formula, derivative) {#name, class_name, formula, derivative},
+#define ROW(name, class_name, parameter, standard, formula, derivative) {#name, class_name, parameter, standard, formula, derivative},
 static const activation_row activation_rows[] = {ACTIVATIONS(ROW)};
 #undef ROW
 
@@ -150,5 +152,7 @@ enum { ACTIVATION_COUNT = sizeof activation_rows / sizeof *activation_rows };
 size_t pynn_activation_count(void) { return ACTIVATION_COUNT; }
 const char *pynn_activation_name(size_t i) { return i < ACTIVATION_COUNT ? activation_rows[i].name : NULL; }
 const char *pynn_activation_class(size_t i) { return i < ACTIVATION_COUNT ? activation_rows[i].class_name : NULL; }
+const char *pynn_activation_parameter(size_t i) { return i < ACTIVATION_COUNT ? activation_rows[i].parameter : NULL; }
+double pynn_activation_default(size_t i) { return i < ACTIVATION_COUNT ? activation_rows[i].standard : 0; }
 const char *pynn_activation_formula(size_t i) { return i < ACTIVATION_COUNT ? activation_rows[i].formula : NULL; }
 const char *pynn_activation_derivative(size_t i) { return i < ACTIVATION_COUNT ? activation_rows[i].derivative : NULL; }

@@ -55,8 +55,8 @@ static void after_product(const product_job *job, size_t i, size_t j, size_t row
         const size_t from = (i + r) * p->ld_c + j;
         void *const c = out_at(p->c, from, job->size);
         if (p->factor) job->kernels->multiply(n, at(p->factor, from, job->size), c);
-        else if (p->derivative) job->kernels->activate_both(p->activation, n, c, c, out_at(p->derivative, from, job->size));
-        else job->kernels->activate(p->activation, n, c, c);
+        else if (p->derivative) job->kernels->activate_both(p->activation, p->parameter, n, c, c, out_at(p->derivative, from, job->size));
+        else job->kernels->activate(p->activation, p->parameter, n, c, c);
     }
 }
 
@@ -223,7 +223,7 @@ typedef struct elementwise {
     const pynn_kernels *kernels;
     size_t size, n, each;
     int activation;
-    double scale;
+    double scale; /* of an error, or the parameter of the activation */
     const void *a, *b;
     void *c, *d;
 } elementwise;
@@ -252,13 +252,16 @@ static void run_elementwise(int dtype, size_t threads, elementwise job)
 #define C out_at(job->c, from, job->size)
 #define D out_at(job->d, from, job->size)
 
-static void activate_part(const elementwise *job, size_t from, size_t n) { job->kernels->activate(job->activation, n, A, C); }
+static void activate_part(const elementwise *job, size_t from, size_t n) { job->kernels->activate(job->activation, job->scale, n, A, C); }
 
-static void activate_both_part(const elementwise *job, size_t from, size_t n) { job->kernels->activate_both(job->activation, n, A, C, D); }
+static void activate_both_part(const elementwise *job, size_t from, size_t n)
+{
+    job->kernels->activate_both(job->activation, job->scale, n, A, C, D);
+}
 
 static void activation_gradient_part(const elementwise *job, size_t from, size_t n)
 {
-    job->kernels->activation_gradient(job->activation, n, A, B, C);
+    job->kernels->activation_gradient(job->activation, job->scale, n, A, B, C);
 }
 
 static void squared_error_gradient_part(const elementwise *job, size_t from, size_t n)
@@ -270,15 +273,17 @@ static void multiply_part(const elementwise *job, size_t from, size_t n) { job->
 
 static void gradient_descent_part(const elementwise *job, size_t from, size_t n) { job->kernels->gradient_descent(n, C, A, job->b); }
 
-void pynn_activate(int dtype, size_t threads, int activation, size_t n, const void *x, void *y)
-{
-    run_elementwise(dtype, threads, (elementwise){.part = activate_part, .n = n, .activation = activation, .a = x, .c = y});
-}
-
-void pynn_activate_both(int dtype, size_t threads, int activation, size_t n, const void *x, void *y, void *derivative)
+void pynn_activate(int dtype, size_t threads, int activation, double parameter, size_t n, const void *x, void *y)
 {
     run_elementwise(dtype, threads,
-                    (elementwise){.part = activate_both_part, .n = n, .activation = activation, .a = x, .c = y, .d = derivative});
+                    (elementwise){.part = activate_part, .n = n, .activation = activation, .scale = parameter, .a = x, .c = y});
+}
+
+void pynn_activate_both(int dtype, size_t threads, int activation, double parameter, size_t n, const void *x, void *y, void *derivative)
+{
+    run_elementwise(
+        dtype, threads,
+        (elementwise){.part = activate_both_part, .n = n, .activation = activation, .scale = parameter, .a = x, .c = y, .d = derivative});
 }
 
 void pynn_multiply(int dtype, size_t threads, size_t n, const void *a, void *b)
@@ -310,19 +315,24 @@ void pynn_descend(int dtype, size_t threads, size_t n, void *parameters, const v
 static int known_dtype(int dtype) { return dtype == PYNN_F32 || dtype == PYNN_F64; }
 static int known_activation(int activation) { return activation >= 0 && (size_t)activation < pynn_activation_count(); }
 
-int pynn_activation(int dtype, int activation, size_t n, const void *x, void *y)
+int pynn_activation(int dtype, int activation, double parameter, size_t n, const void *x, void *y)
 {
     if (!known_dtype(dtype) || !known_activation(activation)) return PYNN_UNKNOWN;
-    pynn_activate(dtype, pynn_get_num_threads(), activation, n, x, y);
+    pynn_activate(dtype, pynn_get_num_threads(), activation, parameter, n, x, y);
     return PYNN_OK;
 }
 
-int pynn_activation_gradient(int dtype, int activation, size_t n, const void *x, const void *y_gradient, void *x_gradient)
+int pynn_activation_gradient(int dtype, int activation, double parameter, size_t n, const void *x, const void *y_gradient, void *x_gradient)
 {
     if (!known_dtype(dtype) || !known_activation(activation)) return PYNN_UNKNOWN;
-    run_elementwise(
-        dtype, pynn_get_num_threads(),
-        (elementwise){.part = activation_gradient_part, .n = n, .activation = activation, .a = x, .b = y_gradient, .c = x_gradient});
+    run_elementwise(dtype, pynn_get_num_threads(),
+                    (elementwise){.part = activation_gradient_part,
+                                  .n = n,
+                                  .activation = activation,
+                                  .scale = parameter,
+                                  .a = x,
+                                  .b = y_gradient,
+                                  .c = x_gradient});
     return PYNN_OK;
 }
 

@@ -22,6 +22,7 @@ typedef struct {
     void *c;
     size_t ld_c;
     int activation;     /* or PYNN_NO_ACTIVATION */
+    double parameter;   /* of the activation */
     void *derivative;   /* or NULL; rows are ld_c apart, as those of factor */
     const void *factor; /* or NULL */
 } pynn_product;
@@ -48,8 +49,8 @@ size_t pynn_size_of(int dtype);
 int pynn_multiply_sizes(size_t a, size_t b, size_t *product);
 
 /* Y = f(X) and f'(X) together; x may be y or derivative */
-void pynn_activate_both(int dtype, size_t threads, int activation, size_t n, const void *x, void *y, void *derivative);
-void pynn_activate(int dtype, size_t threads, int activation, size_t n, const void *x, void *y);
+void pynn_activate_both(int dtype, size_t threads, int activation, double parameter, size_t n, const void *x, void *y, void *derivative);
+void pynn_activate(int dtype, size_t threads, int activation, double parameter, size_t n, const void *x, void *y);
 /* G = (P - T) scale, and theta = theta - learning_rate G; learning_rate points to one element */
 void pynn_squared_error_gradient(int dtype, size_t threads, size_t n, double scale, const void *prediction, const void *target,
                                  void *gradient);

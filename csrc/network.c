@@ -17,6 +17,7 @@
 typedef struct {
     int dense;      /* or an activation on its own */
     int activation; /* after the product, or PYNN_NO_ACTIVATION */
+    double parameter; /* of the activation */
     int order;
     size_t in, out, weight, bias; /* weight, bias: where they begin in the arena */
     size_t ld;                    /* of the weight */
@@ -92,14 +93,19 @@ int pynn_network_new(int dtype, size_t count, const pynn_layer *layers, void *pa
         }
         stage *const last = net->count ? net->stages + net->count - 1 : NULL;
         if (!dense && last && last->dense && last->activation == PYNN_NO_ACTIVATION) {
-            if (!is_identity(layer->kind)) last->activation = layer->kind;
+            if (!is_identity(layer->kind)) {
+                last->activation = layer->kind;
+                last->parameter = layer->parameter;
+            }
         } else {
-            net->stages[net->count++] = (stage){dense,        dense ? PYNN_NO_ACTIVATION : layer->kind,
-                                                layer->order, layer->in,
-                                                layer->out,   layer->weight,
-                                                layer->bias,  0,
-                                                NULL,         NULL,
-                                                NULL,         NULL};
+            net->stages[net->count++] = (stage){.dense = dense,
+                                                .activation = dense ? PYNN_NO_ACTIVATION : layer->kind,
+                                                .parameter = layer->parameter,
+                                                .order = layer->order,
+                                                .in = layer->in,
+                                                .out = layer->out,
+                                                .weight = layer->weight,
+                                                .bias = layer->bias};
             if (dense) {
                 stage *const s = net->stages + net->count - 1;
                 s->ld = s->order == PYNN_IN_MAJOR ? s->out : s->in;
@@ -212,6 +218,7 @@ static void run_stage(const pynn_network *net, const stage *s, size_t rows, cons
     if (s->dense) {
         pynn_product p = pynn_affine_product(rows, s->in, s->out, s->w, s->ld, s->order, x, ld_x, s->b, y, s->out);
         p.activation = s->activation;
+        p.parameter = s->parameter;
         p.derivative = derivative;
         pynn_run_product(net->dtype, &p, threads, scratch, scratch_each);
         return;
@@ -220,8 +227,9 @@ static void run_stage(const pynn_network *net, const stage *s, size_t rows, cons
     for (size_t i = 0; i < times; i++) {
         const void *const from = (const char *)x + i * ld_x * net->size;
         char *const to = (char *)y + i * s->out * net->size;
-        if (derivative) pynn_activate_both(net->dtype, threads, s->activation, n, from, to, (char *)derivative + i * s->out * net->size);
-        else pynn_activate(net->dtype, threads, s->activation, n, from, to);
+        if (derivative)
+            pynn_activate_both(net->dtype, threads, s->activation, s->parameter, n, from, to, (char *)derivative + i * s->out * net->size);
+        else pynn_activate(net->dtype, threads, s->activation, s->parameter, n, from, to);
     }
 }
 
@@ -256,7 +264,7 @@ static void forward_task(void *context, size_t task, size_t slot)
     const stage *const s = job->s;
     const size_t j = task * job->each, bytes = j * job->size;
     job->kernels->line_forward(s->in, part(s->out, j, job->each), s->w + bytes, s->ld, s->order, job->x, past(s->b, bytes), s->activation,
-                               job->y + bytes, past(job->derivative, bytes), job->scratch + slot * job->scratch_each);
+                               s->parameter, job->y + bytes, past(job->derivative, bytes), job->scratch + slot * job->scratch_each);
 }
 
 static void backward_task(void *context, size_t task, size_t slot)
@@ -282,13 +290,13 @@ static void run_line(const pynn_network *net, const stage *s, const void *x, voi
 {
     const pynn_kernels *const kernels = pynn_table(net->dtype);
     if (!s->dense) {
-        if (derivative) kernels->activate_both(s->activation, s->in, x, y, derivative);
-        else kernels->activate(s->activation, s->in, x, y);
+        if (derivative) kernels->activate_both(s->activation, s->parameter, s->in, x, y, derivative);
+        else kernels->activate(s->activation, s->parameter, s->in, x, y);
         return;
     }
     const size_t each = line_share(s, s->out, threads, net->size);
     if (each == s->out) {
-        kernels->line_forward(s->in, s->out, s->w, s->ld, s->order, x, s->b, s->activation, y, derivative, scratch);
+        kernels->line_forward(s->in, s->out, s->w, s->ld, s->order, x, s->b, s->activation, s->parameter, y, derivative, scratch);
         return;
     }
     line_job job = {kernels, s, net->size, each, scratch_each, x, NULL, NULL, y, derivative, NULL, scratch, NULL};

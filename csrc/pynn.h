@@ -55,6 +55,8 @@ PYNN_API const char *pynn_compiler(void);
 PYNN_API size_t pynn_activation_count(void);
 PYNN_API const char *pynn_activation_name(size_t index);       /* "sigmoid" */
 PYNN_API const char *pynn_activation_class(size_t index);      /* "Sigmoid" */
+PYNN_API const char *pynn_activation_parameter(size_t index);  /* "negative_slope", or "" */
+PYNN_API double pynn_activation_default(size_t index);         /* of its parameter */
 PYNN_API const char *pynn_activation_formula(size_t index);    /* "1 / (1 + exp(-x))" */
 PYNN_API const char *pynn_activation_derivative(size_t index); /* "exp(-abs(x)) / (1 + exp(-abs(x))) ** 2" */
 
@@ -79,10 +81,11 @@ PYNN_API int pynn_input_gradient(int dtype, size_t rows, size_t in, size_t out, 
                                  const void *y_gradient, size_t ld_y_gradient, void *x_gradient, size_t ld_x_gradient);
 
 /* Y = f(X), n elements; y may be x */
-PYNN_API int pynn_activation(int dtype, int activation, size_t n, const void *x, void *y);
+PYNN_API int pynn_activation(int dtype, int activation, double parameter, size_t n, const void *x, void *y);
 
 /* dC/dX = dC/dY f'(X), elementwise, n elements; x_gradient may be x or y_gradient */
-PYNN_API int pynn_activation_gradient(int dtype, int activation, size_t n, const void *x, const void *y_gradient, void *x_gradient);
+PYNN_API int pynn_activation_gradient(int dtype, int activation, double parameter, size_t n, const void *x, const void *y_gradient,
+                                      void *x_gradient);
 
 /* C = 1/n sum (p - t)^2, differences, squares and sum in double precision; 0 when n is 0 */
 PYNN_API double pynn_mean_squared_error(int dtype, size_t n, const void *prediction, const void *target);
@@ -103,6 +106,7 @@ typedef struct {
     size_t in, out; /* the same number for an activation */
     size_t weight;  /* where weight and bias begin in the arena, in elements */
     size_t bias;    /* SIZE_MAX where there is none */
+    double parameter; /* of an activation that has one */
 } pynn_layer;
 
 typedef struct pynn_network pynn_network;

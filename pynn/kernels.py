@@ -257,6 +257,8 @@ class ActivationInfo(NamedTuple):
     number: int
     name: str
     class_name: str
+    parameter: str  # its name, or ""
+    default: float  # of the parameter
     formula: str
     derivative: str
 
@@ -273,69 +275,91 @@ ACTIVATIONS: dict[str, ActivationInfo] = {
             i,
             _text(_lib.pynn_activation_name(i)),
             _text(_lib.pynn_activation_class(i)),
+            _text(_lib.pynn_activation_parameter(i)),
+            _lib.pynn_activation_default(i),
             _text(_lib.pynn_activation_formula(i)),
             _text(_lib.pynn_activation_derivative(i)),
         )
         for i in range(_lib.pynn_activation_count())
     )
 }
-_INDEX = {name: row.number for name, row in ACTIVATIONS.items()}
+_DEFAULTS = {name: (row.number, row.default) for name, row in ACTIVATIONS.items()}
 
 
-def _activation_index(name: str, where: str) -> int:
+def _activation(name: str, parameter: float | None, where: str) -> tuple[int, float]:
+    """The number of an activation, and its parameter."""
     try:
-        return _INDEX[name]
+        row = ACTIVATIONS[name]
     except (KeyError, TypeError):
-        raise ValueError(f"{where}: unknown activation {name!r}, wanted one of {', '.join(map(repr, _INDEX))}") from None
+        raise ValueError(f"{where}: unknown activation {name!r}, wanted one of {', '.join(map(repr, ACTIVATIONS))}") from None
+    if parameter is None:
+        return row.number, row.default
+    if not row.parameter:
+        raise TypeError(f"{where}: {name} has no parameter, got {parameter!r}")
+    return row.number, as_parameter(parameter, where, row.parameter)
 
 
-def activation(name: str, x: ArrayLike, out: Array | None = None) -> Array:
+def as_parameter(value: float, where: str, name: str) -> float:
+    """``value`` as a finite float; ``TypeError`` for what is not a number, ``ValueError`` for what is not finite."""
+    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
+        raise TypeError(f"{where}: {name} is {value!r}, wanted a number")
+    number = float(value)
+    if not np.isfinite(number):
+        raise ValueError(f"{where}: {name} is {value!r}, wanted a finite number")
+    return number
+
+
+def activation(name: str, x: ArrayLike, out: Array | None = None, parameter: float | None = None) -> Array:
     """Y = f(X), elementwise (Activation Layers).
 
     ``name`` is one of ``pynn.kernels.ACTIVATIONS``, an unknown one a ``ValueError``; ``x`` has any shape, which the result has
-    too. ``out`` may be ``x``.
+    too. ``out`` may be ``x``. ``parameter`` is that of an activation that has one, None for its default; it is rounded to the
+    dtype.
 
     >>> import numpy as np, pynn
     >>> pynn.kernels.activation("relu", np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    index = _INDEX.get(name, -1) if type(name) is str else -1
+    known = _DEFAULTS.get(name) if parameter is None and type(name) is str else None
+    index, number = known or _activation(name, parameter, "activation")
     if type(x) is _ndarray:
         y = _empty(x.shape, x.dtype) if out is None else out
-        if index >= 0 and not _lib.arrays_activation(index, id(x), id(y)):
+        if not _lib.arrays_activation(index, number, id(x), id(y)):
             return y
     where = "activation"
-    index = _activation_index(name, where)
     (x,) = _common(where, x=x)
     y = _empty(x.shape, x.dtype)
     run, y_run = np.require(x, requirements=["C", "A"]).reshape(-1), y.reshape(-1)
-    if status := _lib.arrays_activation(index, id(run), id(y_run)):
+    if status := _lib.arrays_activation(index, number, id(run), id(y_run)):
         fail(status, where)
     return deliver(y, out, where)
 
 
-def activation_gradient(name: str, x: ArrayLike, y_gradient: ArrayLike, out: Array | None = None) -> Array:
+def activation_gradient(
+    name: str, x: ArrayLike, y_gradient: ArrayLike, out: Array | None = None, parameter: float | None = None
+) -> Array:
     """∂C/∂X = ∂C/∂Y ⊙ f′(X), elementwise (Backpropagation 2).
 
-    ``x`` and ``y_gradient`` have the same shape, any, which the result has too. ``out`` may be either of them.
+    ``x`` and ``y_gradient`` have the same shape, any, which the result has too. ``out`` may be either of them; ``parameter`` is
+    as in ``activation``.
 
     >>> import numpy as np, pynn
     >>> pynn.kernels.activation_gradient("relu", np.array([-1.0, 2.0]), np.array([5.0, 5.0]))
     array([0., 5.])
     """
-    index = _INDEX.get(name, -1) if type(name) is str else -1
+    known = _DEFAULTS.get(name) if parameter is None and type(name) is str else None
+    index, number = known or _activation(name, parameter, "activation_gradient")
     if type(x) is _ndarray:
         dx = _empty(x.shape, x.dtype) if out is None else out
-        if index >= 0 and not _lib.arrays_activation_gradient(index, id(x), id(y_gradient), id(dx)):
+        if not _lib.arrays_activation_gradient(index, number, id(x), id(y_gradient), id(dx)):
             return dx
     where = "activation_gradient"
-    index = _activation_index(name, where)
     x, y_gradient = _common(where, x=x, y_gradient=y_gradient)
     _same_shape(where, x=x, y_gradient=y_gradient)
     dx = _empty(x.shape, x.dtype)
     runs = [np.require(array, requirements=["C", "A"]).reshape(-1) for array in (x, y_gradient)]
     dx_run = dx.reshape(-1)
-    if status := _lib.arrays_activation_gradient(index, id(runs[0]), id(runs[1]), id(dx_run)):
+    if status := _lib.arrays_activation_gradient(index, number, id(runs[0]), id(runs[1]), id(dx_run)):
         fail(status, where)
     return deliver(dx, out, where)
 
@@ -424,14 +448,15 @@ def gradient_descent(parameters: Array, gradients: ArrayLike, learning_rate: flo
 class Plan:
     """A network as the engine runs it: layers over one arena of parameters (csrc/network.c).
 
-    ``layers`` are tuples (activation or None for a dense layer, in_features, out_features, whether the weight lies in C order,
-    where its weight begins in ``parameters``, where its bias begins or None).
+    ``layers`` are tuples (activation or None for a dense layer, its parameter, in_features, out_features, whether the weight lies
+    in C order, where its weight begins in ``parameters``, where its bias begins or None).
     """
 
-    def __init__(self, layers: Sequence[tuple[str | None, int, int, bool, int, int | None]], parameters: Array) -> None:
+    def __init__(self, layers: Sequence[tuple[str | None, float, int, int, bool, int, int | None]], parameters: Array) -> None:
         rows = _ffi.new("pynn_layer[]", len(layers))
-        for row, (name, inputs, outputs, c_order, weight, bias) in zip(rows, layers, strict=True):
-            row.kind = _lib.PYNN_DENSE if name is None else _INDEX[name]
+        for row, (name, parameter, inputs, outputs, c_order, weight, bias) in zip(rows, layers, strict=True):
+            row.kind = _lib.PYNN_DENSE if name is None else ACTIVATIONS[name].number
+            row.parameter = parameter
             row.order = _lib.PYNN_OUT_MAJOR if c_order else _lib.PYNN_IN_MAJOR
             setattr(row, "in", inputs)
             row.out = outputs

@@ -363,10 +363,23 @@ class Activation(Layer):
     """Y = f(X), elementwise. The classes derived from it follow from the list of activations in the C core."""
 
     name: str = ""
+    _parameter: float | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, parameter: float | None = None) -> None:
         if not self.name:
             raise TypeError("Activation is the base of " + ", ".join(row.class_name for row in kernels.ACTIVATIONS.values()))
+        if parameter is not None:
+            self._parameter = kernels.as_parameter(parameter, type(self).__name__, kernels.ACTIVATIONS[self.name].parameter)
+
+    @property
+    def parameter(self) -> float | None:
+        """The number that shapes f, also under a name of its own; None where there is none.
+
+        >>> import pynn
+        >>> pynn.ReLU().parameter is None
+        True
+        """
+        return self._parameter
 
     def forward(self, x: ArrayLike) -> Array:
         """Y = f(X), of the shape and dtype of ``x``; keeps ``x`` for ``backward`` (Activation Layers).
@@ -376,7 +389,7 @@ class Activation(Layer):
         array([0., 2.])
         """
         x = kernels.as_floats(x, str(self), "x")
-        y = kernels.activation(self.name, x)
+        y = kernels.activation(self.name, x, parameter=self.parameter)
         self._x = x
         return y
 
@@ -397,10 +410,12 @@ class Activation(Layer):
         y_gradient = kernels.as_floats(y_gradient, str(self), "y_gradient", self._x.dtype)
         if y_gradient.shape != self._x.shape:
             raise ValueError(f"{self}: y_gradient has shape {y_gradient.shape}, wanted {self._x.shape}, as forward gave")
-        return kernels.activation_gradient(self.name, self._x, y_gradient)
+        return kernels.activation_gradient(self.name, self._x, y_gradient, parameter=self.parameter)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        row = kernels.ACTIVATIONS[self.name]
+        given = "" if self.parameter in (None, row.default) else f"{row.parameter}={self.parameter!r}"
+        return f"{type(self).__name__}({given})"
 
 
 _DOCUMENTATION = """y = f(x), elementwise (Activation Layers), in NumPy's words:
@@ -418,12 +433,21 @@ _DOCUMENTATION = """y = f(x), elementwise (Activation Layers), in NumPy's words:
     (3,)
     """
 
+
+def _activation_class(row: kernels.ActivationInfo) -> type[Activation]:
+    """The layer that a row of C's list describes; a parameter is an argument and a property under its own name."""
+    own: dict[str, Any] = {"name": row.name, "__doc__": _DOCUMENTATION.format(**row._asdict()), "__module__": __name__}
+    if row.parameter:
+        initialize = f"lambda self, {row.parameter}={row.default!r}: Activation.__init__(self, {row.parameter})"
+        own["__init__"] = eval(initialize, {"Activation": Activation})
+        own[row.parameter] = Activation.parameter
+    else:
+        own["__init__"] = lambda self: Activation.__init__(self)
+    return type(row.class_name, (Activation,), own)
+
+
 for _row in kernels.ACTIVATIONS.values():
-    globals()[_row.class_name] = type(
-        _row.class_name,
-        (Activation,),
-        {"name": _row.name, "__doc__": _DOCUMENTATION.format(**_row._asdict()), "__module__": __name__},
-    )
+    globals()[_row.class_name] = _activation_class(_row)
 
 __all__ = ["Activation", "Dense", "Layer", *(row.class_name for row in kernels.ACTIVATIONS.values())]
 

@@ -118,14 +118,14 @@ class Network:
         dense = [layer for layer in self.layers if type(layer) is Dense]
         if len(own) == len(self.layers) and dense and all(type(layer) is Dense or _is_built_in(layer) for layer in own):
             width = dense[0].in_features
-            rows: list[tuple[str | None, int, int, bool, int, int | None]] = []
+            rows: list[tuple[str | None, float, int, int, bool, int, int | None]] = []
             for i, layer in enumerate(own):
                 if isinstance(layer, Dense):
                     order = kernels.weight_in_c_order(layer.in_features, layer.out_features)
-                    rows.append((None, width, layer.out_features, order, offsets[i, "weight"], offsets.get((i, "bias"))))
+                    rows.append((None, 0.0, width, layer.out_features, order, offsets[i, "weight"], offsets.get((i, "bias"))))
                     width = layer.out_features
                 elif isinstance(layer, Activation):
-                    rows.append((layer.name, width, width, True, 0, None))
+                    rows.append((layer.name, layer.parameter or 0.0, width, width, True, 0, None))
             self._plan = kernels.Plan(rows, self._parameters)
             self._in, self._out = dense[0].in_features, width
             self._handle = self._plan.handle
@@ -412,7 +412,7 @@ def _apply(layer: Any, x: Array) -> Array:
     if type(layer) is Dense:
         return kernels.affine(layer.weight, x, layer.bias)
     if _is_built_in(layer):
-        return kernels.activation(layer.name, x)
+        return kernels.activation(layer.name, x, parameter=layer.parameter)
     y: Array = copy.copy(layer).forward(x)
     return y
 

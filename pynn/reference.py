@@ -19,9 +19,10 @@ _FORMULAS = {name: compile(row.formula, f"f of {name}", "eval") for name, row in
 _DERIVATIVES = {name: compile(row.derivative, f"f' of {name}", "eval") for name, row in ACTIVATIONS.items()}
 
 
-def _evaluate(formula: Any, x: Array) -> Array:
+def _evaluate(formulas: dict[str, Any], name: str, x: Array, parameter: float | None) -> Array:
+    row = ACTIVATIONS[name]
     with np.errstate(all="ignore"):
-        result: Array = eval(formula, _NUMPY, {"x": x})
+        result: Array = eval(formulas[name], _NUMPY, {"x": x, row.parameter: row.default if parameter is None else parameter})
     return result
 
 
@@ -70,22 +71,24 @@ def input_gradient(weight: Array, y_gradient: Array, out: Array | None = None) -
     return _put(y_gradient @ weight, out)
 
 
-def activation(name: str, x: Array, out: Array | None = None) -> Array:
+def activation(name: str, x: Array, out: Array | None = None, parameter: float | None = None) -> Array:
     """Y = f(X), by the formula in the list of activations.
 
     >>> activation("relu", np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    return _put(_evaluate(_FORMULAS[name], x), out)
+    return _put(_evaluate(_FORMULAS, name, x, parameter), out)
 
 
-def activation_gradient(name: str, x: Array, y_gradient: Array, out: Array | None = None) -> Array:
+def activation_gradient(
+    name: str, x: Array, y_gradient: Array, out: Array | None = None, parameter: float | None = None
+) -> Array:
     """∂C/∂X = ∂C/∂Y ⊙ f′(X), by the formula in the list of activations.
 
     >>> activation_gradient("relu", np.array([-1.0, 2.0]), np.array([5.0, 5.0]))
     array([0., 5.])
     """
-    return _put(y_gradient * _evaluate(_DERIVATIVES[name], x), out)
+    return _put(y_gradient * _evaluate(_DERIVATIVES, name, x, parameter), out)
 
 
 def mean_squared_error(prediction: Array, target: Array) -> float:

@@ -25,10 +25,18 @@ def formula(which, name):
     return row.formula if which == "f" else row.derivative
 
 
+def variables(name, x, dtype):
+    """What a formula's variables stand for; a parameter is rounded to the dtype that the kernel computes in."""
+    row = kernels.ACTIVATIONS[name]
+    return {"x": x, row.parameter: float(np.dtype(dtype).type(row.default))}
+
+
 def in_numpy(which, name, x):
     """The formula in the precision of ``x``."""
     with np.errstate(all="ignore"):
-        return np.asarray(eval(formula(which, name), dict(vars(np)), {"x": x})).astype(x.dtype)
+        return np.asarray(
+            eval(formula(which, name), dict(vars(np)), variables(name, x, "float64" if x.dtype == np.longdouble else "float32"))
+        ).astype(x.dtype)
 
 
 def widened(x, dtype):
@@ -178,7 +186,7 @@ def hard_doubles(function):
     x = np.concatenate([*near, *(-each for each in near), 2 * random.standard_normal(200), random.uniform(0.9, 1.3, 300)])
     code = compile(formula(*function), "formula", "eval")
     with mpmath.workprec(200):
-        exact = [eval(code, MPMATH, {"x": mpmath.mpf(float(each))}) for each in x]
+        exact = [eval(code, MPMATH, variables(function[1], mpmath.mpf(float(each)), "float64")) for each in x]
         high = np.array([float(each) for each in exact])
         # And how far the exact value lies from the nearest double, worked out in 200 bits: no float could hold that value.
         rest = np.array([float(each - mpmath.mpf(h)) for each, h in zip(exact, high, strict=True)])

@@ -1,5 +1,5 @@
 /* activations.h: y = f(x) and f'(x) of every activation in activation_list.h: one function act_<name>, whose unused result costs
- * nothing. A new activation is its function here and its line in the list. */
+ * nothing; parameter is that of the layer, in every lane. A new activation is its function here and its line in the list. */
 #include "activation_list.h"
 
 #define activate F(activate)
@@ -7,9 +7,10 @@
 #define activate_both F(activate_both)
 #define activation_at F(activation_at)
 #define activation_loop F(activation_loop)
+#define ACTIVATION(name) INLINE void F(act_##name)(V x, MAYBE_UNUSED V parameter, V *y, V *df)
 
 /* relu   y = max(0, x)   f' = 1 if x > 0 else 0, and NaN of NaN */
-INLINE void F(act_relu)(V x, V *y, V *df)
+ACTIVATION(relu)
 {
     const M off = v_le(x, v_zero());
     *y = v_select(off, v_zero(), x);
@@ -17,23 +18,31 @@ INLINE void F(act_relu)(V x, V *y, V *df)
 }
 
 /* sigmoid   y = 1 / (1 + e^-x)   f' = e^-|x| / (1 + e^-|x|)^2 */
-INLINE void F(act_sigmoid)(V x, V *y, V *df) { math_sigmoid(x, y, df); }
+ACTIVATION(sigmoid) { math_sigmoid(x, y, df); }
 
 /* arctan   y = arctan(x)   f' = 1 / (1 + x^2) */
-INLINE void F(act_arctan)(V x, V *y, V *df)
+ACTIVATION(arctan)
 {
     *y = math_atan(x);
     *df = math_atan_gradient(x);
 }
 
 /* tanh   y = tanh(x)   f' = 4 e^-2|x| / (1 + e^-2|x|)^2 */
-INLINE void F(act_tanh)(V x, V *y, V *df) { math_tanh(x, y, df); }
+ACTIVATION(tanh) { math_tanh(x, y, df); }
 
 /* identity   y = x   f' = 1 */
-INLINE void F(act_identity)(V x, V *y, V *df)
+ACTIVATION(identity)
 {
     *y = x;
     *df = v_set1(1);
+}
+
+/* leaky_relu   y = x if x > 0 else a x   f' = 1 if x > 0 else a   a: negative_slope */
+ACTIVATION(leaky_relu)
+{
+    const M on = v_lt(v_zero(), x);
+    *y = v_select(on, x, v_mul(parameter, x));
+    *df = v_select(on, v_set1(1), v_select(v_eq(x, x), parameter, x));
 }
 
 #define ROW(name, ...) F(ACT_##name),
@@ -41,11 +50,11 @@ enum { ACTIVATIONS(ROW) };
 #undef ROW
 
 /* the activation of that number; the number is a constant where this is inlined */
-INLINE void activation_at(int activation, V x, V *y, V *df)
+INLINE void activation_at(int activation, V x, V parameter, V *y, V *df)
 {
     switch (activation) {
 #define ROW(name, ...) \
-    case F(ACT_##name): F(act_##name)(x, y, df); break;
+    case F(ACT_##name): F(act_##name)(x, parameter, y, df); break;
         ACTIVATIONS(ROW)
 #undef ROW
     default: *y = *df = x;
@@ -53,18 +62,19 @@ INLINE void activation_at(int activation, V x, V *y, V *df)
 }
 
 /* y_i = f(x_i); derivative_i = f'(x_i), times factor_i if there are factors; where y or derivative is NULL, not that */
-INLINE void activation_loop(int activation, size_t n, const T *x, const T *factor, T *y, T *derivative)
+INLINE void activation_loop(int activation, double parameter, size_t n, const T *x, const T *factor, T *y, T *derivative)
 {
+    const V p = v_set1((T)parameter);
     V f, df;
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
-        activation_at(activation, v_load(x + i), &f, &df);
+        activation_at(activation, v_load(x + i), p, &f, &df);
         if (factor) df = v_mul(v_load(factor + i), df);
         if (y) v_store(y + i, f);
         if (derivative) v_store(derivative + i, df);
     }
     if (i < n) {
-        activation_at(activation, v_load_n(x + i, n - i), &f, &df);
+        activation_at(activation, v_load_n(x + i, n - i), p, &f, &df);
         if (factor) df = v_mul(v_load_n(factor + i, n - i), df);
         if (y) v_store_n(y + i, f, n - i);
         if (derivative) v_store_n(derivative + i, df, n - i);
@@ -72,34 +82,35 @@ INLINE void activation_loop(int activation, size_t n, const T *x, const T *facto
 }
 
 /* y_i = f(x_i); y may be x */
-static void activate(int activation, size_t n, const void *x, void *y)
+static void activate(int activation, double parameter, size_t n, const void *x, void *y)
 {
     switch (activation) {
 #define ROW(name, ...) \
-    case F(ACT_##name): activation_loop(F(ACT_##name), n, x, NULL, y, NULL); break;
+    case F(ACT_##name): activation_loop(F(ACT_##name), parameter, n, x, NULL, y, NULL); break;
         ACTIVATIONS(ROW)
 #undef ROW
     }
 }
 
 /* dC/dx_i = dC/dy_i f'(x_i); x_gradient may be x or y_gradient */
-static void activation_gradient(int activation, size_t n, const void *x, const void *y_gradient, void *x_gradient)
+static void activation_gradient(int activation, double parameter, size_t n, const void *x, const void *y_gradient, void *x_gradient)
 {
     switch (activation) {
 #define ROW(name, ...) \
-    case F(ACT_##name): activation_loop(F(ACT_##name), n, x, y_gradient, NULL, x_gradient); break;
+    case F(ACT_##name): activation_loop(F(ACT_##name), parameter, n, x, y_gradient, NULL, x_gradient); break;
         ACTIVATIONS(ROW)
 #undef ROW
     }
 }
 
 /* y_i = f(x_i), derivative_i = f'(x_i); x may be y or derivative */
-static void activate_both(int activation, size_t n, const void *x, void *y, void *derivative)
+static void activate_both(int activation, double parameter, size_t n, const void *x, void *y, void *derivative)
 {
     switch (activation) {
 #define ROW(name, ...) \
-    case F(ACT_##name): activation_loop(F(ACT_##name), n, x, NULL, y, derivative); break;
+    case F(ACT_##name): activation_loop(F(ACT_##name), parameter, n, x, NULL, y, derivative); break;
         ACTIVATIONS(ROW)
 #undef ROW
     }
 }
+#undef ACTIVATION

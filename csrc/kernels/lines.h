@@ -263,7 +263,7 @@ static void outer(size_t rows, size_t columns, const T *a, size_t a_row, const T
 
 /* y = f(bias + W x), derivative = f' of the same unless NULL; bias may be NULL, activation negative; y and derivative roomy, scratch 4 out, out rounded up to whole vectors */
 static void line_forward(size_t in, size_t out, const void *weight, size_t ld, int order, const void *x_, const void *bias_, int activation,
-                         void *y_, void *derivative_, void *scratch)
+                         double parameter, void *y_, void *derivative_, void *scratch)
 {
     const T *const w = weight, *const x = x_, *const bias = bias_;
     T *const y = y_, *const derivative = derivative_;
@@ -277,8 +277,8 @@ static void line_forward(size_t in, size_t out, const void *weight, size_t ld, i
             y[j] = sum;
         }
     const size_t whole = (out + LANES - 1) / LANES * LANES;
-    if (derivative) activate_both(activation, whole, y, y, derivative);
-    else if (activation >= 0) activate(activation, whole, y, y);
+    if (derivative) activate_both(activation, parameter, whole, y, y, derivative);
+    else if (activation >= 0) activate(activation, parameter, whole, y, y);
 }
 
 /* Sums along rows of B in one chain each: for n <= LANES rows of W, sum_m dy[m] W[n, m] in order */

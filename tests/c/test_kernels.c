@@ -152,14 +152,14 @@ static void elementwise(int dtype, size_t n, int at_end, results *r)
     for (size_t i = 0; i < n; i++) set(dtype, x, i, 6 * get(dtype, x, i));
     for (size_t a = 0; a < pynn_activation_count(); a++) {
         doing = pynn_activation_name(a);
-        check(pynn_activation(dtype, (int)a, n, x, y) == PYNN_OK, "status", n, 0, 0);
+        check(pynn_activation(dtype, (int)a, 0.3, n, x, y) == PYNN_OK, "status", n, 0, 0);
         for (size_t i = 0; i < n; i++) check(isfinite(get(dtype, y, i)), "not finite", n, i, 0);
         check(untouched_beside(y, bytes, at_end), "wrote beside its output", n, 0, 0);
         same_as_portable(r, y, bytes);
-        check(pynn_activation_gradient(dtype, (int)a, n, x, dy, y) == PYNN_OK, "status", n, 0, 0);
+        check(pynn_activation_gradient(dtype, (int)a, 0.3, n, x, dy, y) == PYNN_OK, "status", n, 0, 0);
         same_as_portable(r, y, bytes);
         memcpy(y, x, bytes);
-        check(pynn_activation(dtype, (int)a, n, y, y) == PYNN_OK, "status", n, 0, 0); /* in place */
+        check(pynn_activation(dtype, (int)a, 0.3, n, y, y) == PYNN_OK, "status", n, 0, 0); /* in place */
         same_as_portable(r, y, bytes);
     }
     doing = "mean_squared_error";
@@ -265,9 +265,9 @@ static void refusals(void)
     doing = "refusals";
     check(pynn_affine(7, 1, 1, 1, &one, 1, 0, &one, 1, NULL, &y, 1) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
     check(pynn_bias_gradient(-1, 1, 1, &one, 1, &y) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
-    check(pynn_activation(PYNN_F32, -1, 1, &one, &y) == PYNN_UNKNOWN, "activation", 0, 0, 0);
-    check(pynn_activation(PYNN_F32, 99, 1, &one, &y) == PYNN_UNKNOWN, "activation", 0, 0, 0);
-    check(pynn_activation_gradient(5, 0, 1, &one, &one, &y) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
+    check(pynn_activation(PYNN_F32, -1, 0, 1, &one, &y) == PYNN_UNKNOWN, "activation", 0, 0, 0);
+    check(pynn_activation(PYNN_F32, 99, 0, 1, &one, &y) == PYNN_UNKNOWN, "activation", 0, 0, 0);
+    check(pynn_activation_gradient(5, 0, 0, 1, &one, &one, &y) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
     check(pynn_gradient_descent(2, 1, &y, &one, 0.1) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
     check(pynn_mean_squared_error_gradient(2, 1, &one, &one, &y) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
     check(pynn_network_new(PYNN_F32, 1, &unknown, &one, &net) == PYNN_UNKNOWN, "layer", 0, 0, 0);

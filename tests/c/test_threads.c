@@ -80,7 +80,7 @@ static void *kernels(void *context)
     if (!a || !b) fail("no memory");
     for (size_t i = 0; i < N; i++) a[i] = (float)i / N;
     for (int i = 0; i < TIMES; i++)
-        if (pynn_activation(PYNN_F32, i % (int)pynn_activation_count(), N, a, b) || pynn_gradient_descent(PYNN_F32, N, b, a, 0.1))
+        if (pynn_activation(PYNN_F32, i % (int)pynn_activation_count(), 0.3, N, a, b) || pynn_gradient_descent(PYNN_F32, N, b, a, 0.1))
             fail("kernels");
     free(a);
     free(b);
