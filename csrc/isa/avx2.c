@@ -37,6 +37,7 @@ INLINE v_f32 v_add_f32(v_f32 a, v_f32 b) { return _mm256_add_ps(a, b); }
 INLINE v_f32 v_sub_f32(v_f32 a, v_f32 b) { return _mm256_sub_ps(a, b); }
 INLINE v_f32 v_mul_f32(v_f32 a, v_f32 b) { return _mm256_mul_ps(a, b); }
 INLINE v_f32 v_div_f32(v_f32 a, v_f32 b) { return _mm256_div_ps(a, b); }
+INLINE v_f32 v_sqrt_f32(v_f32 a) { return _mm256_sqrt_ps(a); }
 INLINE v_f32 v_fma_f32(v_f32 a, v_f32 b, v_f32 c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE v_f32 v_min_f32(v_f32 a, v_f32 b) { return _mm256_min_ps(a, b); }
 INLINE v_f32 v_neg_f32(v_f32 a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.0f)); }
@@ -97,6 +98,7 @@ INLINE v_f64 v_add_f64(v_f64 a, v_f64 b) { return _mm256_add_pd(a, b); }
 INLINE v_f64 v_sub_f64(v_f64 a, v_f64 b) { return _mm256_sub_pd(a, b); }
 INLINE v_f64 v_mul_f64(v_f64 a, v_f64 b) { return _mm256_mul_pd(a, b); }
 INLINE v_f64 v_div_f64(v_f64 a, v_f64 b) { return _mm256_div_pd(a, b); }
+INLINE v_f64 v_sqrt_f64(v_f64 a) { return _mm256_sqrt_pd(a); }
 INLINE v_f64 v_fma_f64(v_f64 a, v_f64 b, v_f64 c) { return _mm256_fmadd_pd(a, b, c); }
 INLINE v_f64 v_min_f64(v_f64 a, v_f64 b) { return _mm256_min_pd(a, b); }
 INLINE v_f64 v_neg_f64(v_f64 a) { return _mm256_xor_pd(a, _mm256_set1_pd(-0.0)); }

@@ -33,6 +33,7 @@ INLINE v_f32 v_add_f32(v_f32 a, v_f32 b) { return _mm512_add_ps(a, b); }
 INLINE v_f32 v_sub_f32(v_f32 a, v_f32 b) { return _mm512_sub_ps(a, b); }
 INLINE v_f32 v_mul_f32(v_f32 a, v_f32 b) { return _mm512_mul_ps(a, b); }
 INLINE v_f32 v_div_f32(v_f32 a, v_f32 b) { return _mm512_div_ps(a, b); }
+INLINE v_f32 v_sqrt_f32(v_f32 a) { return _mm512_sqrt_ps(a); }
 INLINE v_f32 v_fma_f32(v_f32 a, v_f32 b, v_f32 c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE v_f32 v_min_f32(v_f32 a, v_f32 b) { return _mm512_min_ps(a, b); }
 INLINE v_f32 v_neg_f32(v_f32 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
@@ -103,6 +104,7 @@ INLINE v_f64 v_add_f64(v_f64 a, v_f64 b) { return _mm512_add_pd(a, b); }
 INLINE v_f64 v_sub_f64(v_f64 a, v_f64 b) { return _mm512_sub_pd(a, b); }
 INLINE v_f64 v_mul_f64(v_f64 a, v_f64 b) { return _mm512_mul_pd(a, b); }
 INLINE v_f64 v_div_f64(v_f64 a, v_f64 b) { return _mm512_div_pd(a, b); }
+INLINE v_f64 v_sqrt_f64(v_f64 a) { return _mm512_sqrt_pd(a); }
 INLINE v_f64 v_fma_f64(v_f64 a, v_f64 b, v_f64 c) { return _mm512_fmadd_pd(a, b, c); }
 INLINE v_f64 v_min_f64(v_f64 a, v_f64 b) { return _mm512_min_pd(a, b); }
 INLINE v_f64 v_neg_f64(v_f64 a) { return _mm512_xor_pd(a, _mm512_set1_pd(-0.0)); }

@@ -38,6 +38,7 @@ INLINE v_f32 v_add_f32(v_f32 a, v_f32 b) { return vaddq_f32(a, b); }
 INLINE v_f32 v_sub_f32(v_f32 a, v_f32 b) { return vsubq_f32(a, b); }
 INLINE v_f32 v_mul_f32(v_f32 a, v_f32 b) { return vmulq_f32(a, b); }
 INLINE v_f32 v_div_f32(v_f32 a, v_f32 b) { return vdivq_f32(a, b); }
+INLINE v_f32 v_sqrt_f32(v_f32 a) { return vsqrtq_f32(a); }
 INLINE v_f32 v_fma_f32(v_f32 a, v_f32 b, v_f32 c) { return vfmaq_f32(c, a, b); }
 INLINE v_f32 v_min_f32(v_f32 a, v_f32 b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 INLINE v_f32 v_neg_f32(v_f32 a) { return vnegq_f32(a); }
@@ -95,6 +96,7 @@ INLINE v_f64 v_add_f64(v_f64 a, v_f64 b) { return vaddq_f64(a, b); }
 INLINE v_f64 v_sub_f64(v_f64 a, v_f64 b) { return vsubq_f64(a, b); }
 INLINE v_f64 v_mul_f64(v_f64 a, v_f64 b) { return vmulq_f64(a, b); }
 INLINE v_f64 v_div_f64(v_f64 a, v_f64 b) { return vdivq_f64(a, b); }
+INLINE v_f64 v_sqrt_f64(v_f64 a) { return vsqrtq_f64(a); }
 INLINE v_f64 v_fma_f64(v_f64 a, v_f64 b, v_f64 c) { return vfmaq_f64(c, a, b); }
 INLINE v_f64 v_min_f64(v_f64 a, v_f64 b) { return vbslq_f64(vcltq_f64(a, b), a, b); }
 INLINE v_f64 v_neg_f64(v_f64 a) { return vnegq_f64(a); }

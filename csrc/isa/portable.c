@@ -9,7 +9,7 @@
 #define TILE_ROWS 4
 #define TILE_VECTORS 3
 
-#define PORTABLE(T, BITS, SUFFIX, FMA, MANTISSA, EXPONENT_OF_1)                                                        \
+#define PORTABLE(T, BITS, SUFFIX, FMA, SQRT, MANTISSA, EXPONENT_OF_1)                                                        \
     typedef T v_##SUFFIX;                                                                                              \
     typedef int m_##SUFFIX;                                                                                            \
     enum { LANES_##SUFFIX = 1 };                                                                                       \
@@ -25,6 +25,7 @@
     INLINE T v_sub_##SUFFIX(T a, T b) { return a - b; }                                                                \
     INLINE T v_mul_##SUFFIX(T a, T b) { return a * b; }                                                                \
     INLINE T v_div_##SUFFIX(T a, T b) { return a / b; }                                                                \
+    INLINE T v_sqrt_##SUFFIX(T a) { return SQRT(a); }                                                                  \
     INLINE T v_fma_##SUFFIX(T a, T b, T c) { return FMA(a, b, c); }                                                    \
     INLINE T v_min_##SUFFIX(T a, T b) { return a < b ? a : b; }                                                        \
     INLINE T v_neg_##SUFFIX(T a) { return -a; }                                                                        \
@@ -45,7 +46,7 @@
     INLINE T v_repeat_4_##SUFFIX(const T *p) { return *p; }                                                            \
     INLINE void v_transpose_##SUFFIX(T *r) { (void)r; }
 
-PORTABLE(float, uint32_t, f32, fmaf, 23, 0x3f800000)
-PORTABLE(double, uint64_t, f64, fma, 52, 0x3ff0000000000000)
+PORTABLE(float, uint32_t, f32, fmaf, sqrtf, 23, 0x3f800000)
+PORTABLE(double, uint64_t, f64, fma, sqrt, 52, 0x3ff0000000000000)
 
 #include "../kernels/instantiate.h"

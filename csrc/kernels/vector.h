@@ -3,7 +3,7 @@
  * A vector V holds LANES elements; a mask M the truth of a comparison in each. An isa file defines, for f32 and f64:
  *   v_set1(x)  v_load(p)  v_load_n(p, n)  v_store(p, v)  v_store_n(p, v, n)     _n: the first n < LANES, 0 elsewhere,
  *                                                                               and no byte beyond them is touched
- *   v_add  v_sub  v_mul  v_div  v_fma(a, b, c) = a b + c rounded once  v_neg  v_abs  v_copysign(magnitude, sign)
+ *   v_add  v_sub  v_mul  v_div  v_sqrt  v_fma(a, b, c) = a b + c rounded once  v_neg  v_abs  v_copysign(magnitude, sign)
  *   v_min(a, b) = a < b ? a : b: b where either is NaN or they are equal (x86 has just this, Arm's minimum is another)
  *   v_lt  v_le  v_eq (false where either is NaN)  v_select(m, a, b) = m ? a : b
  *   v_exponent(t): t = 1.5 * 2^(mantissa bits) + k, k whole -> 2^k, for normal 2^k
@@ -32,6 +32,7 @@
 #define v_sub F(v_sub)
 #define v_mul F(v_mul)
 #define v_div F(v_div)
+#define v_sqrt F(v_sqrt)
 #define v_fma F(v_fma)
 #define v_min F(v_min)
 #define v_neg F(v_neg)
