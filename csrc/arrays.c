@@ -216,22 +216,32 @@ int arrays_activation_gradient(int activation, double parameter, size_t x, size_
     return pynn_activation_gradient(dtype, activation, parameter, in.rows * in.columns, in.data, dy.data, dx.data);
 }
 
-int arrays_mean_squared_error(size_t prediction, size_t target, double *cost)
+/* Weights of rows, if there are any: a vector as long as there are rows */
+static int as_weights(size_t address, int dtype, size_t rows, matrix *m)
+{
+    m->data = NULL;
+    return address != none && (as_run(address, dtype, m) || m->nd != 1 || m->columns != rows);
+}
+
+int arrays_cost(const pynn_objective *objective, size_t prediction, size_t target, size_t weights, double *cost)
 {
     const int dtype = dtype_of(prediction);
-    matrix p, t;
+    matrix p, t, w;
     if (as_run(prediction, dtype, &p) || as_run(target, dtype, &t) || !same_shape(&p, &t)) return ARRAYS_NOT_PLAIN;
-    *cost = pynn_mean_squared_error(dtype, p.rows * p.columns, p.data, t.data);
+    if (as_weights(weights, dtype, p.rows, &w)) return ARRAYS_NOT_PLAIN;
+    *cost = pynn_cost(dtype, objective, p.rows, p.columns, p.data, t.data, w.data);
     return PYNN_OK;
 }
 
-int arrays_mean_squared_error_gradient(size_t prediction, size_t target, size_t out)
+int arrays_cost_gradient(const pynn_objective *objective, size_t prediction, size_t target, size_t weights, size_t out)
 {
     const int dtype = dtype_of(prediction);
-    matrix p, t, g;
+    matrix p, t, w, g;
     if (as_run(prediction, dtype, &p) || as_run(target, dtype, &t) || !same_shape(&p, &t)) return ARRAYS_NOT_PLAIN;
+    if (as_weights(weights, dtype, p.rows, &w)) return ARRAYS_NOT_PLAIN;
     if (as_output(out, dtype, p.nd, p.rows, p.columns, &g) || !apart_or_same(&g, &p) || !apart_or_same(&g, &t)) return ARRAYS_NOT_PLAIN;
-    return pynn_mean_squared_error_gradient(dtype, p.rows * p.columns, p.data, t.data, g.data);
+    if (w.data && !apart(&g, &w)) return ARRAYS_NOT_PLAIN;
+    return pynn_cost_gradient(dtype, objective, p.rows, p.columns, p.data, t.data, w.data, g.data);
 }
 
 int arrays_gradient_descent(size_t parameters, size_t gradients, double learning_rate)
@@ -242,6 +252,16 @@ int arrays_gradient_descent(size_t parameters, size_t gradients, double learning
         return ARRAYS_NOT_PLAIN;
     if (!apart_or_same(&p, &g)) return ARRAYS_NOT_PLAIN;
     return pynn_gradient_descent(dtype, p.rows * p.columns, p.data, g.data, learning_rate);
+}
+
+int arrays_optimize(pynn_optimizer *optimizer, size_t parameters, size_t gradients, double learning_rate)
+{
+    const int dtype = dtype_of(parameters);
+    matrix p, g;
+    if (as_run(parameters, dtype, &p) || !writeable(parameters, 1) || as_run(gradients, dtype, &g) || !same_shape(&p, &g))
+        return ARRAYS_NOT_PLAIN;
+    if (!apart(&p, &g)) return ARRAYS_NOT_PLAIN;
+    return pynn_optimize(dtype, optimizer, p.rows * p.columns, p.data, g.data, learning_rate);
 }
 
 int arrays_predict(const pynn_network *network, size_t x, size_t out)
@@ -261,20 +281,38 @@ static void *run_of(size_t address, size_t length)
     return fits && (length < 2 || a->strides[0] == 8) ? a->data : NULL;
 }
 
-int arrays_train(pynn_network *network, size_t x, size_t target, size_t order, size_t first, size_t rows, size_t batch,
-                 double learning_rate, size_t gradients, size_t costs)
+int arrays_train(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, size_t x, size_t target, size_t weights,
+                 size_t order, size_t first, size_t rows, size_t batch, double learning_rate, size_t learning_rates, size_t gradients,
+                 size_t costs)
 {
     const int dtype = pynn_network_dtype(network);
-    matrix in, t, g = {0};
+    matrix in, t, w = {0}, g = {0};
     if (as_matrix(x, dtype, 0, &in) || in.columns != pynn_network_in(network)) return ARRAYS_NOT_PLAIN;
     if (as_matrix(target, dtype, 0, &t) || t.nd != in.nd || t.rows != in.rows || t.columns != pynn_network_out(network))
         return ARRAYS_NOT_PLAIN;
+    if (as_weights(weights, dtype, in.rows, &w)) return ARRAYS_NOT_PLAIN;
     if (pynn_network_overlaps(network, in.data, in.bytes) || pynn_network_overlaps(network, t.data, t.bytes)) return ARRAYS_NOT_PLAIN;
-    if (gradients != none && (as_matrix(gradients, dtype, 0, &g) || g.nd != 1)) return ARRAYS_NOT_PLAIN;
+    if (gradients != none && (as_run(gradients, dtype, &g) || g.nd != 1 || g.columns != pynn_network_parameters(network)))
+        return ARRAYS_NOT_PLAIN;
     if (!batch || first % batch || first > in.rows || rows > in.rows - first) return ARRAYS_NOT_PLAIN;
     double *const cost = run_of(costs, in.rows / batch + (in.rows % batch != 0));
     const int64_t *const rows_in_order = order == none ? NULL : run_of(order, in.rows);
-    if (!cost || (order != none && !rows_in_order)) return ARRAYS_NOT_PLAIN;
-    return pynn_network_train(network, first, rows, in.data, in.ld, t.data, t.ld, rows_in_order, batch, learning_rate,
-                              gradients == none ? NULL : g.data, cost + first / batch);
+    const double *const rates = learning_rates == none ? NULL : run_of(learning_rates, rows / batch + (rows % batch != 0));
+    if (!cost || (order != none && !rows_in_order) || (learning_rates != none && !rates)) return ARRAYS_NOT_PLAIN;
+    const pynn_training training = {.objective = *objective,
+                                    .optimizer = optimizer,
+                                    .learning_rate = learning_rate,
+                                    .learning_rates = rates,
+                                    .first = first,
+                                    .rows = rows,
+                                    .batch = batch,
+                                    .x = in.data,
+                                    .target = t.data,
+                                    .ld_x = in.ld,
+                                    .ld_target = t.ld,
+                                    .weights = w.data,
+                                    .order = rows_in_order,
+                                    .gradients = gradients == none ? NULL : g.data,
+                                    .costs = cost + first / batch};
+    return pynn_network_train(network, &training);
 }

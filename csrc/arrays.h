@@ -21,12 +21,16 @@ int arrays_bias_gradient(size_t y_gradient, size_t out);
 int arrays_input_gradient(size_t weight, size_t y_gradient, size_t out);
 int arrays_activation(int activation, double parameter, size_t x, size_t out);
 int arrays_activation_gradient(int activation, double parameter, size_t x, size_t y_gradient, size_t out);
-int arrays_mean_squared_error(size_t prediction, size_t target, double *cost);
-int arrays_mean_squared_error_gradient(size_t prediction, size_t target, size_t out);
+/* weights: one for each row, or None */
+int arrays_cost(const pynn_objective *objective, size_t prediction, size_t target, size_t weights, double *cost);
+int arrays_cost_gradient(const pynn_objective *objective, size_t prediction, size_t target, size_t weights, size_t out);
 int arrays_gradient_descent(size_t parameters, size_t gradients, double learning_rate);
+int arrays_optimize(pynn_optimizer *optimizer, size_t parameters, size_t gradients, double learning_rate);
 
 int arrays_predict(const pynn_network *network, size_t x, size_t out);
-/* Rows first .. first + rows - 1 of an epoch. costs: float64, one for each batch of the epoch; order: int64, one for each row, every one
- * of which is the number of a row (not checked), or None. first is a multiple of batch. */
-int arrays_train(pynn_network *network, size_t x, size_t target, size_t order, size_t first, size_t rows, size_t batch,
-                 double learning_rate, size_t gradients, size_t costs);
+/* Rows first .. first + rows - 1 of an epoch. costs: float64, one for each batch of the epoch; weights: one for each row, or None; order: int64,
+ * one for each row, every one of which is the number of a row (not checked), or None; learning_rates: float64, one for each batch of these
+ * rows, or None. first is a multiple of batch. */
+int arrays_train(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, size_t x, size_t target, size_t weights,
+                 size_t order, size_t first, size_t rows, size_t batch, double learning_rate, size_t learning_rates, size_t gradients,
+                 size_t costs);

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "kernels/activation_list.h"
+#include "kernels/cost_list.h"
+#include "kernels/optimizer_list.h"
 #include "pynn.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -136,23 +138,36 @@ const char *pynn_compiler(void) { return "gcc " __VERSION__; }
 const char *pynn_compiler(void) { return "unknown"; }
 #endif
 
-/* The list of activations, told to whoever asks. */
+/* The lists of activations, costs and optimizers, told to whoever asks. */
 typedef struct {
     const char *name, *class_name, *parameter;
     double standard;
     const char *formula, *derivative;
-} activation_row;
+} function_row;
 
 #define ROW(name, class_name, parameter, standard, formula, derivative) {#name, class_name, parameter, standard, formula, derivative},
-static const activation_row activation_rows[] = {ACTIVATIONS(ROW)};
+static const function_row activation_rows[] = {ACTIVATIONS(ROW)}, cost_rows[] = {COSTS(ROW)};
 #undef ROW
 
-enum { ACTIVATION_COUNT = sizeof activation_rows / sizeof *activation_rows };
+#define LIST(kind, rows)                                                                                                    \
+    size_t pynn_##kind##_count(void) { return sizeof rows / sizeof *rows; }                                                 \
+    const char *pynn_##kind##_name(size_t i) { return i < pynn_##kind##_count() ? rows[i].name : NULL; }                    \
+    const char *pynn_##kind##_class(size_t i) { return i < pynn_##kind##_count() ? rows[i].class_name : NULL; }             \
+    const char *pynn_##kind##_parameter(size_t i) { return i < pynn_##kind##_count() ? rows[i].parameter : NULL; }          \
+    double pynn_##kind##_default(size_t i) { return i < pynn_##kind##_count() ? rows[i].standard : 0; }                     \
+    const char *pynn_##kind##_formula(size_t i) { return i < pynn_##kind##_count() ? rows[i].formula : NULL; }              \
+    const char *pynn_##kind##_derivative(size_t i) { return i < pynn_##kind##_count() ? rows[i].derivative : NULL; }
 
-size_t pynn_activation_count(void) { return ACTIVATION_COUNT; }
-const char *pynn_activation_name(size_t i) { return i < ACTIVATION_COUNT ? activation_rows[i].name : NULL; }
-const char *pynn_activation_class(size_t i) { return i < ACTIVATION_COUNT ? activation_rows[i].class_name : NULL; }
-const char *pynn_activation_parameter(size_t i) { return i < ACTIVATION_COUNT ? activation_rows[i].parameter : NULL; }
-double pynn_activation_default(size_t i) { return i < ACTIVATION_COUNT ? activation_rows[i].standard : 0; }
-const char *pynn_activation_formula(size_t i) { return i < ACTIVATION_COUNT ? activation_rows[i].formula : NULL; }
-const char *pynn_activation_derivative(size_t i) { return i < ACTIVATION_COUNT ? activation_rows[i].derivative : NULL; }
+LIST(activation, activation_rows)
+LIST(cost, cost_rows)
+
+#define ROW(name, states) {#name, states},
+static const struct {
+    const char *name;
+    size_t states;
+} optimizer_rows[] = {OPTIMIZERS(ROW)};
+#undef ROW
+
+size_t pynn_optimizer_count(void) { return sizeof optimizer_rows / sizeof *optimizer_rows; }
+const char *pynn_optimizer_name(size_t i) { return i < pynn_optimizer_count() ? optimizer_rows[i].name : NULL; }
+size_t pynn_optimizer_states(size_t i) { return i < pynn_optimizer_count() ? optimizer_rows[i].states : 0; }

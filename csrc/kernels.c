@@ -1,6 +1,7 @@
 /* kernels.c: the public kernels: sizes checked, scratch provided, work shared out over threads by output, never within a sum. */
 #include "kernels.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -222,10 +223,12 @@ typedef struct elementwise {
     void (*part)(const struct elementwise *job, size_t from, size_t n);
     const pynn_kernels *kernels;
     size_t size, n, each;
-    int activation;
-    double scale; /* of an error, or the parameter of the activation */
+    int which; /* activation, cost or optimizer */
+    int expensive; /* each element takes as long as ten of a sum */
+    double parameter, scale;
+    const pynn_extra *extra;
     const void *a, *b;
-    void *c, *d;
+    void *c, *d, *e;
 } elementwise;
 
 static void elementwise_task(void *context, size_t task, size_t slot)
@@ -241,7 +244,7 @@ static void run_elementwise(int dtype, size_t threads, elementwise job)
     job.kernels = pynn_table(dtype);
     job.size = pynn_size_of(dtype);
     job.each = job.n;
-    if (threads > 1 && job.n >= (job.activation == PYNN_NO_ACTIVATION ? SHARE_ELEMENTS_FROM : SHARE_ACTIVATION_FROM))
+    if (threads > 1 && job.n >= (job.expensive ? SHARE_ACTIVATION_FROM : SHARE_ELEMENTS_FROM))
         job.each = round_up((job.n + threads - 1) / threads, 64);
     if (job.each == job.n) job.part(&job, 0, job.n);
     else pynn_parallel((job.n + job.each - 1) / job.each, elementwise_task, &job, threads);
@@ -252,21 +255,26 @@ static void run_elementwise(int dtype, size_t threads, elementwise job)
 #define C out_at(job->c, from, job->size)
 #define D out_at(job->d, from, job->size)
 
-static void activate_part(const elementwise *job, size_t from, size_t n) { job->kernels->activate(job->activation, job->scale, n, A, C); }
+static void activate_part(const elementwise *job, size_t from, size_t n) { job->kernels->activate(job->which, job->parameter, n, A, C); }
 
 static void activate_both_part(const elementwise *job, size_t from, size_t n)
 {
-    job->kernels->activate_both(job->activation, job->scale, n, A, C, D);
+    job->kernels->activate_both(job->which, job->parameter, n, A, C, D);
 }
 
 static void activation_gradient_part(const elementwise *job, size_t from, size_t n)
 {
-    job->kernels->activation_gradient(job->activation, job->scale, n, A, B, C);
+    job->kernels->activation_gradient(job->which, job->parameter, n, A, B, C);
 }
 
-static void squared_error_gradient_part(const elementwise *job, size_t from, size_t n)
+static void cost_gradient_part(const elementwise *job, size_t from, size_t n)
 {
-    job->kernels->squared_error_gradient(n, job->scale, A, B, C);
+    job->kernels->cost_gradient(job->which, job->parameter, n, job->scale, A, B, out_at(job->d, from, job->size), C, 0);
+}
+
+static void update_part(const elementwise *job, size_t from, size_t n)
+{
+    job->kernels->update(job->which, job->b, job->extra, n, C, A, D, out_at(job->e, from, job->size));
 }
 
 static void multiply_part(const elementwise *job, size_t from, size_t n) { job->kernels->multiply(n, A, C); }
@@ -275,41 +283,85 @@ static void gradient_descent_part(const elementwise *job, size_t from, size_t n)
 
 void pynn_activate(int dtype, size_t threads, int activation, double parameter, size_t n, const void *x, void *y)
 {
-    run_elementwise(dtype, threads,
-                    (elementwise){.part = activate_part, .n = n, .activation = activation, .scale = parameter, .a = x, .c = y});
+    run_elementwise(
+        dtype, threads,
+        (elementwise){.part = activate_part, .n = n, .which = activation, .expensive = 1, .parameter = parameter, .a = x, .c = y});
 }
 
 void pynn_activate_both(int dtype, size_t threads, int activation, double parameter, size_t n, const void *x, void *y, void *derivative)
 {
-    run_elementwise(
-        dtype, threads,
-        (elementwise){.part = activate_both_part, .n = n, .activation = activation, .scale = parameter, .a = x, .c = y, .d = derivative});
+    run_elementwise(dtype, threads,
+                    (elementwise){.part = activate_both_part,
+                                  .n = n,
+                                  .which = activation,
+                                  .expensive = 1,
+                                  .parameter = parameter,
+                                  .a = x,
+                                  .c = y,
+                                  .d = derivative});
 }
 
 void pynn_multiply(int dtype, size_t threads, size_t n, const void *a, void *b)
 {
-    run_elementwise(dtype, threads, (elementwise){.part = multiply_part, .activation = PYNN_NO_ACTIVATION, .n = n, .a = a, .c = b});
+    run_elementwise(dtype, threads, (elementwise){.part = multiply_part, .n = n, .a = a, .c = b});
 }
 
-void pynn_squared_error_gradient(int dtype, size_t threads, size_t n, double scale, const void *prediction, const void *target,
-                                 void *gradient)
+static double weight_at(int dtype, const void *weights, size_t i)
 {
-    run_elementwise(dtype, threads,
-                    (elementwise){.part = squared_error_gradient_part,
-                                  .activation = PYNN_NO_ACTIVATION,
-                                  .n = n,
-                                  .scale = scale,
-                                  .a = prediction,
-                                  .b = target,
-                                  .c = gradient});
+    return dtype == PYNN_F32 ? (double)((const float *)weights)[i] : ((const double *)weights)[i];
+}
+
+static double weight_sum(int dtype, size_t rows, const void *weights)
+{
+    double sum = 0;
+    for (size_t i = 0; i < rows; i++) sum += weight_at(dtype, weights, i);
+    return sum;
+}
+
+double pynn_cost(int dtype, const pynn_objective *o, size_t rows, size_t columns, const void *prediction, const void *target,
+                 const void *weights)
+{
+    const pynn_kernels *const kernels = pynn_table(dtype);
+    const size_t size = pynn_size_of(dtype), n = rows * columns;
+    if (!n) return 0;
+    if (!weights) return kernels->cost_sum(o->cost, o->parameter, n, prediction, target) / (double)n;
+    double sum = 0;
+    const double all = weight_sum(dtype, rows, weights);
+    for (size_t i = 0; i < rows; i++)
+        sum += weight_at(dtype, weights, i) *
+               kernels->cost_sum(o->cost, o->parameter, columns, at(prediction, i * columns, size), at(target, i * columns, size));
+    return all != 0 ? sum / ((double)columns * all) : 0;
+}
+
+void pynn_objective_gradient(int dtype, size_t threads, const pynn_objective *o, size_t rows, size_t columns, const void *prediction,
+                             const void *target, const void *weights, const void *factor, void *gradient)
+{
+    const pynn_kernels *const kernels = pynn_table(dtype);
+    const size_t size = pynn_size_of(dtype), n = rows * columns;
+    if (!n) return;
+    if (!weights) {
+        run_elementwise(dtype, threads,
+                        (elementwise){.part = cost_gradient_part,
+                                      .which = o->cost,
+                                      .parameter = o->parameter,
+                                      .n = n,
+                                      .scale = 1 / (double)n,
+                                      .a = prediction,
+                                      .b = target,
+                                      .c = gradient,
+                                      .d = (void *)(uintptr_t)factor});
+        return;
+    }
+    const double all = weight_sum(dtype, rows, weights), scale = all != 0 ? 1 / ((double)columns * all) : 0;
+    for (size_t i = 0; i < rows; i++)
+        kernels->cost_gradient(o->cost, o->parameter, columns, weight_at(dtype, weights, i) * scale, at(prediction, i * columns, size),
+                               at(target, i * columns, size), at(factor, i * columns, size), out_at(gradient, i * columns, size), 0);
 }
 
 void pynn_descend(int dtype, size_t threads, size_t n, void *parameters, const void *gradients, const void *learning_rate)
 {
-    run_elementwise(
-        dtype, threads,
-        (elementwise){
-            .part = gradient_descent_part, .activation = PYNN_NO_ACTIVATION, .n = n, .a = gradients, .b = learning_rate, .c = parameters});
+    run_elementwise(dtype, threads,
+                    (elementwise){.part = gradient_descent_part, .n = n, .a = gradients, .b = learning_rate, .c = parameters});
 }
 
 static int known_dtype(int dtype) { return dtype == PYNN_F32 || dtype == PYNN_F64; }
@@ -328,24 +380,20 @@ int pynn_activation_gradient(int dtype, int activation, double parameter, size_t
     run_elementwise(dtype, pynn_get_num_threads(),
                     (elementwise){.part = activation_gradient_part,
                                   .n = n,
-                                  .activation = activation,
-                                  .scale = parameter,
+                                  .which = activation,
+                                  .expensive = 1,
+                                  .parameter = parameter,
                                   .a = x,
                                   .b = y_gradient,
                                   .c = x_gradient});
     return PYNN_OK;
 }
 
-double pynn_mean_squared_error(int dtype, size_t n, const void *prediction, const void *target)
+int pynn_cost_gradient(int dtype, const pynn_objective *objective, size_t rows, size_t columns, const void *prediction, const void *target,
+                       const void *weights, void *gradient)
 {
-    return n ? pynn_table(dtype)->squared_error(n, prediction, target) / (double)n : 0;
-}
-
-int pynn_mean_squared_error_gradient(int dtype, size_t n, const void *prediction, const void *target, void *gradient)
-{
-    if (!known_dtype(dtype)) return PYNN_UNKNOWN;
-    if (!n) return PYNN_OK;
-    pynn_squared_error_gradient(dtype, pynn_get_num_threads(), n, 2.0 / (double)n, prediction, target, gradient);
+    if (!known_dtype(dtype) || objective->cost < 0 || (size_t)objective->cost >= pynn_cost_count()) return PYNN_UNKNOWN;
+    pynn_objective_gradient(dtype, pynn_get_num_threads(), objective, rows, columns, prediction, target, weights, NULL, gradient);
     return PYNN_OK;
 }
 
@@ -355,5 +403,52 @@ int pynn_gradient_descent(int dtype, size_t n, void *parameters, const void *gra
     if (!known_dtype(dtype)) return PYNN_UNKNOWN;
     const void *const rate = dtype == PYNN_F32 ? (const void *)&rate_f32 : (const void *)&learning_rate;
     pynn_descend(dtype, pynn_get_num_threads(), n, parameters, gradients, rate);
+    return PYNN_OK;
+}
+
+/* ---- optimizers --------------------------------------------------------------------------------------------------------- */
+
+enum { SQUARES_AT_ONCE = 4096 };
+
+/* The length of the gradient: sums of 4096 squares each, added one after the other */
+static double norm(int dtype, size_t n, const void *gradients)
+{
+    const pynn_kernels *const kernels = pynn_table(dtype);
+    double sum = 0;
+    for (size_t i = 0; i < n; i += SQUARES_AT_ONCE)
+        sum += kernels->square_sum(n - i < SQUARES_AT_ONCE ? n - i : SQUARES_AT_ONCE, at(gradients, i, pynn_size_of(dtype)));
+    return sqrt(sum);
+}
+
+int pynn_optimize(int dtype, pynn_optimizer *o, size_t n, void *parameters, const void *gradients, double learning_rate)
+{
+    double constants[UPDATE_CONSTANTS];
+    if (!known_dtype(dtype) || o->kind < 0 || (size_t)o->kind >= pynn_optimizer_count()) return PYNN_UNKNOWN;
+    const size_t size = pynn_size_of(dtype), threads = pynn_get_num_threads();
+    o->steps++;
+    pynn_table(dtype)->prepare(o->kind, o->hyperparameters, o->running, learning_rate, constants);
+    pynn_extra extra = {.scale = 1, .clip = o->clip_value};
+    if (o->clip_norm < INFINITY) {
+        const double length = norm(dtype, n, gradients);
+        if (!(length <= o->clip_norm)) extra.scale = o->clip_norm / length;
+    }
+    const pynn_run all = {.end = n}, *run = o->runs ? o->run : &all;
+    for (size_t i = 0; i < (o->runs ? o->runs : 1); i++, run++) {
+        extra.l1 = run->l1;
+        extra.l2 = run->l2;
+        extra.keep = 1 - learning_rate * run->decay;
+        const int any = extra.scale != 1 || extra.clip < INFINITY || run->l1 != 0 || run->l2 != 0 || run->decay != 0;
+        run_elementwise(dtype, threads,
+                        (elementwise){.part = update_part,
+                                      .which = o->kind,
+                                      .expensive = 1,
+                                      .n = run->end - run->begin,
+                                      .extra = any ? &extra : NULL,
+                                      .a = at(gradients, run->begin, size),
+                                      .b = constants,
+                                      .c = out_at(parameters, run->begin, size),
+                                      .d = out_at(o->state[0], run->begin, size),
+                                      .e = out_at(o->state[1], run->begin, size)});
+    }
     return PYNN_OK;
 }

@@ -51,9 +51,10 @@ int pynn_multiply_sizes(size_t a, size_t b, size_t *product);
 /* Y = f(X) and f'(X) together; x may be y or derivative */
 void pynn_activate_both(int dtype, size_t threads, int activation, double parameter, size_t n, const void *x, void *y, void *derivative);
 void pynn_activate(int dtype, size_t threads, int activation, double parameter, size_t n, const void *x, void *y);
-/* G = (P - T) scale, and theta = theta - learning_rate G; learning_rate points to one element */
-void pynn_squared_error_gradient(int dtype, size_t threads, size_t n, double scale, const void *prediction, const void *target,
-                                 void *gradient);
+/* dC/dP as pynn_cost_gradient gives it, times factor unless NULL */
+void pynn_objective_gradient(int dtype, size_t threads, const pynn_objective *objective, size_t rows, size_t columns,
+                             const void *prediction, const void *target, const void *weights, const void *factor, void *gradient);
+/* theta = theta - learning_rate G; learning_rate points to one element */
 void pynn_descend(int dtype, size_t threads, size_t n, void *parameters, const void *gradients, const void *learning_rate);
 /* B = A B, elementwise */
 void pynn_multiply(int dtype, size_t threads, size_t n, const void *a, void *b);

@@ -4,6 +4,7 @@
  * evaluation, f' of its input; going back, each stage multiplies by f' as it produces dC/dX, and parameters are updated by
  * the kernel that sums their gradient. The order of operations is that of the single kernels called one by one.
  */
+#include <math.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -31,14 +32,13 @@ struct pynn_network {
     size_t size, count, widest, hidden;        /* of an element in bytes; of stages; of all layers; of all outputs but the last one's */
     size_t line_work, line_wide,
         line_scratch; /* of the largest layer in multiply-adds; bytes for an output, and for scratch, of one sample */
-    double scale;                              /* of the error of one sample: 2/out */
     char *parameters;
     size_t parameter_bytes;
     /* the workspace of training, for batches of up to `capacity` rows on up to `threads` threads, by these kernels */
     size_t capacity, threads, scratch_each;
     const pynn_kernels *kernels;
     void *memory;
-    void *x, *target, *gradient, *gradient_2; /* (capacity, in), (capacity, out), (capacity, widest) twice */
+    void *x, *target, *weights, *gradient, *gradient_2; /* (capacity, in), (capacity, out), (capacity), (capacity, widest) twice */
     void *scratch;
     atomic_int training;
     stage stages[];
@@ -120,7 +120,6 @@ int pynn_network_new(int dtype, size_t count, const pynn_layer *layers, void *pa
         if (layer->out > net->widest) net->widest = layer->out;
         if (i + 1 < count && layer->out > net->hidden) net->hidden = layer->out;
     }
-    net->scale = 2.0 / (double)pynn_network_out(net);
     cursor wide = {NULL, 0, 0}, scratch = {NULL, 0, 0};
     give(&wide, net->widest, 1, net->size);
     give(&scratch, wide.used / net->size, 4, net->size);
@@ -153,6 +152,7 @@ int pynn_network_overlaps(const pynn_network *net, const void *data, size_t byte
     const char *const from = data;
     return from < net->parameters + net->parameter_bytes && from + bytes > net->parameters;
 }
+size_t pynn_network_parameters(const pynn_network *net) { return net->parameter_bytes / net->size; }
 size_t pynn_network_out(const pynn_network *net) { return net->stages[net->count - 1].out; }
 
 static int most_scratch(const pynn_network *net, size_t rows, size_t *each, int training)
@@ -174,6 +174,7 @@ static void lay_out(pynn_network *net, cursor *c, size_t rows, size_t threads, s
 {
     net->x = give(c, rows, net->stages[0].in, net->size);
     net->target = give(c, rows, net->stages[net->count - 1].out, net->size);
+    net->weights = give(c, rows, 1, net->size);
     net->gradient = give(c, rows, net->widest, net->size);
     net->gradient_2 = give(c, rows, net->widest, net->size);
     for (size_t i = 0; i < net->count; i++) {
@@ -252,6 +253,7 @@ typedef struct {
     const char *x, *dy;
     char *factor, *y, *derivative, *dx, *scratch;
     const void *learning_rate;
+    char *new_weight, *new_bias;
 } line_job;
 
 static size_t part(size_t all, size_t from, size_t each) { return all - from < each ? all - from : each; }
@@ -274,7 +276,8 @@ static void backward_task(void *context, size_t task, size_t slot)
     const size_t from = task * job->each, bytes = from * job->size;
     (void)slot;
     job->kernels->line_backward(part(s->in, from, job->each), s->out, s->w + bytes * s->ld, s->ld, s->order, job->x + bytes, job->dy,
-                                from ? NULL : s->b, past(job->dx, bytes), past(job->factor, bytes), job->learning_rate);
+                                past(job->dx, bytes), past(job->factor, bytes), job->learning_rate, job->new_weight + bytes * s->ld,
+                                from ? NULL : job->new_bias);
 }
 
 /* Elements per task, in whole rooms, where it pays to share `n` of them out */
@@ -299,12 +302,32 @@ static void run_line(const pynn_network *net, const stage *s, const void *x, voi
         kernels->line_forward(s->in, s->out, s->w, s->ld, s->order, x, s->b, s->activation, s->parameter, y, derivative, scratch);
         return;
     }
-    line_job job = {kernels, s, net->size, each, scratch_each, x, NULL, NULL, y, derivative, NULL, scratch, NULL};
+    line_job job = {.kernels = kernels,
+                    .s = s,
+                    .size = net->size,
+                    .each = each,
+                    .scratch_each = scratch_each,
+                    .x = x,
+                    .y = y,
+                    .derivative = derivative,
+                    .scratch = scratch};
     pynn_parallel((s->out + each - 1) / each, forward_task, &job, threads);
 }
 
-/* One step on one sample; the cost before it */
-static double step_line(pynn_network *net, const void *x, const void *target, const void *learning_rate, size_t threads)
+/* Where a layer's weight goes, and its bias: to its gradients, or, without an arena of gradients, to the updated parameters */
+static char *weight_of(const pynn_network *net, const stage *s, void *gradients)
+{
+    return gradients ? (char *)gradients + s->weight * net->size : s->w;
+}
+
+static char *bias_of(const pynn_network *net, const stage *s, void *gradients)
+{
+    return gradients && s->b ? (char *)gradients + s->bias * net->size : s->b;
+}
+
+/* The cost of one sample, and its gradients; or, given a learning rate, a step down them */
+static double step_line(pynn_network *net, const pynn_objective *objective, const void *x, const void *target, const void *learning_rate,
+                        void *gradients, size_t threads)
 {
     const pynn_kernels *const kernels = net->kernels;
     const stage *s = net->stages, *const last = s + net->count - 1;
@@ -315,7 +338,8 @@ static double step_line(pynn_network *net, const void *x, const void *target, co
         if (s == last) break;
     }
     char *dy = net->gradient, *dx = net->gradient_2;
-    const double cost = kernels->line_error(s->out, net->scale, s->y, target, s->derivative, dy) / (double)s->out;
+    const double cost = kernels->cost_sum(objective->cost, objective->parameter, s->out, s->y, target) / (double)s->out;
+    kernels->cost_gradient(objective->cost, objective->parameter, s->out, 1 / (double)s->out, s->y, target, s->derivative, dy, 1);
     for (;; s--) {
         const stage *const below = s == net->stages ? NULL : s - 1;
         if (!s->dense) {
@@ -325,10 +349,22 @@ static double step_line(pynn_network *net, const void *x, const void *target, co
         }
         const void *const input = below ? below->y : x;
         char *const factor = below ? below->derivative : NULL, *const wanted = below ? dx : NULL;
+        char *const weight = weight_of(net, s, gradients), *const bias = bias_of(net, s, gradients);
         const size_t each = line_share(s, s->in, threads, net->size);
-        if (each == s->in) kernels->line_backward(s->in, s->out, s->w, s->ld, s->order, input, dy, s->b, wanted, factor, learning_rate);
+        if (each == s->in)
+            kernels->line_backward(s->in, s->out, s->w, s->ld, s->order, input, dy, wanted, factor, learning_rate, weight, bias);
         else {
-            line_job job = {kernels, s, net->size, each, 0, input, dy, factor, NULL, NULL, wanted, NULL, learning_rate};
+            line_job job = {.kernels = kernels,
+                            .s = s,
+                            .size = net->size,
+                            .each = each,
+                            .x = input,
+                            .dy = dy,
+                            .factor = factor,
+                            .dx = wanted,
+                            .learning_rate = learning_rate,
+                            .new_weight = weight,
+                            .new_bias = bias};
             pynn_parallel((s->in + each - 1) / each, backward_task, &job, threads);
         }
         if (!below) break;
@@ -485,9 +521,9 @@ static const void *batch_of(const void *from, size_t ld, size_t columns, size_t 
     return room;
 }
 
-/* One step on `rows` rows; the cost before it. learning_rate points to an element. gradients: see pynn.h */
-static double step(pynn_network *net, size_t rows, const void *x, size_t ld_x, const void *target, const void *learning_rate,
-                   char *gradients, size_t threads)
+/* The cost of `rows` rows, and its gradients; or, given a learning rate, a step down them */
+static double step(pynn_network *net, const pynn_objective *objective, size_t rows, const void *x, size_t ld_x, const void *target,
+                   const void *weights, const void *learning_rate, void *gradients, size_t threads)
 {
     const int dtype = net->dtype;
     const stage *s;
@@ -500,11 +536,9 @@ static double step(pynn_network *net, size_t rows, const void *x, size_t ld_x, c
         ld_in = s->out;
     }
     s = net->stages + net->count - 1;
-    const size_t n = rows * s->out;
-    const double cost = pynn_mean_squared_error(dtype, n, s->y, target);
+    const double cost = pynn_cost(dtype, objective, rows, s->out, s->y, target, weights);
     void *dy = net->gradient, *dx = net->gradient_2;
-    if (n) pynn_squared_error_gradient(dtype, threads, n, 2.0 / (double)n, s->y, target, dy);
-    if (s->derivative) pynn_multiply(dtype, threads, n, s->derivative, dy);
+    pynn_objective_gradient(dtype, threads, objective, rows, s->out, s->y, target, weights, s->derivative, dy);
 
     for (size_t i = net->count; i-- > 0; s--) { /* dy is dC/d(input of the activation of stage i) */
         const stage *const below = i ? s - 1 : NULL;
@@ -519,19 +553,10 @@ static double step(pynn_network *net, size_t rows, const void *x, size_t ld_x, c
             p.factor = below->derivative;
             pynn_run_product(dtype, &p, threads, net->scratch, net->scratch_each);
         }
-        const void *const rate = gradients ? NULL : learning_rate;
-        char *const weight = gradients ? gradients + s->weight * net->size : s->w;
-        const pynn_product p =
-            pynn_weight_gradient_product(rows, s->in, s->out, dy, s->out, input, ld_input, weight, s->ld, s->order, rate);
+        const pynn_product p = pynn_weight_gradient_product(rows, s->in, s->out, dy, s->out, input, ld_input, weight_of(net, s, gradients),
+                                                            s->ld, s->order, learning_rate);
         pynn_run_product(dtype, &p, threads, net->scratch, net->scratch_each);
-        if (s->bias != SIZE_MAX) {
-            char *const bias = gradients ? gradients + s->bias * net->size : s->b;
-            net->kernels->bias_gradient(rows, s->out, dy, s->out, rate, bias);
-        }
-        if (gradients) {
-            pynn_descend(dtype, threads, s->in * s->out, s->w, weight, learning_rate);
-            if (s->bias != SIZE_MAX) pynn_descend(dtype, threads, s->out, s->b, gradients + s->bias * net->size, learning_rate);
-        }
+        if (s->b) net->kernels->bias_gradient(rows, s->out, dy, s->out, learning_rate, bias_of(net, s, gradients));
         void *const swap = dy;
         dy = dx;
         dx = swap;
@@ -554,25 +579,39 @@ static void begin_training(pynn_network *net)
 
 static void end_training(pynn_network *net) { atomic_store_explicit(&net->training, 0, memory_order_release); }
 
-int pynn_network_train(pynn_network *net, size_t first, size_t rows, const void *x, size_t ld_x, const void *target, size_t ld_target,
-                       const int64_t *order, size_t batch, double learning_rate, void *gradients, double *costs)
+/* Whether a step is theta -= rate gradient and no more, which the kernel that sums a gradient can do at once */
+static int plain(const pynn_optimizer *o)
 {
-    const float rate_f32 = (float)learning_rate;
-    const void *const rate = net->dtype == PYNN_F32 ? (const void *)&rate_f32 : (const void *)&learning_rate;
-    const size_t in = pynn_network_in(net), out = pynn_network_out(net);
-    if (!rows) return PYNN_OK;
-    if (!batch || batch > rows) batch = rows;
+    return o->hyperparameters[0] == 0 && !o->runs && !(o->clip_value < INFINITY) && !(o->clip_norm < INFINITY) &&
+           !strcmp(pynn_optimizer_name((size_t)o->kind), "sgd");
+}
+
+int pynn_network_train(pynn_network *net, const pynn_training *t)
+{
+    const size_t in = pynn_network_in(net), out = pynn_network_out(net), batch = t->batch && t->batch < t->rows ? t->batch : t->rows;
+    const int at_once = !(t->gradients && t->gradients_wanted) && plain(t->optimizer);
+    void *const gradients = at_once ? NULL : t->gradients;
+    if (t->objective.cost < 0 || (size_t)t->objective.cost >= pynn_cost_count()) return PYNN_UNKNOWN;
+    if (!at_once && !gradients) return PYNN_UNKNOWN;
+    if (!t->rows) return PYNN_OK;
     begin_training(net);
     const size_t limit = pynn_get_num_threads();
-    const int status = reserve(net, batch, limit);
-    if (status == PYNN_OK) {
-        for (size_t done = 0; done < rows; done += batch, first += batch) {
-            const size_t n = rows - done < batch ? rows - done : batch;
-            const void *const batch_x = batch_of(x, ld_x, in, net->size, order, first, n, 0, net->x, limit);
-            const void *const batch_target = batch_of(target, ld_target, out, net->size, order, first, n, 1, net->target, limit);
-            if (n == 1 && !gradients) *costs++ = step_line(net, batch_x, batch_target, rate, limit);
-            else *costs++ = step(net, n, batch_x, batch_x == net->x ? in : ld_x, batch_target, rate, gradients, limit);
+    int status = reserve(net, batch, limit);
+    for (size_t done = 0, b = 0; status == PYNN_OK && done < t->rows; done += batch, b++) {
+        const size_t first = t->first + done, n = t->rows - done < batch ? t->rows - done : batch;
+        const double learning_rate = t->learning_rates ? t->learning_rates[b] : t->learning_rate;
+        const float rate_f32 = (float)learning_rate;
+        const void *const rate = !at_once ? NULL : net->dtype == PYNN_F32 ? (const void *)&rate_f32 : (const void *)&learning_rate;
+        const void *const x = batch_of(t->x, t->ld_x, in, net->size, t->order, first, n, 0, net->x, limit);
+        const void *const target = batch_of(t->target, t->ld_target, out, net->size, t->order, first, n, 1, net->target, limit);
+        if (n == 1 && !t->weights) t->costs[b] = step_line(net, &t->objective, x, target, rate, gradients, limit);
+        else {
+            const void *const weights = t->weights ? batch_of(t->weights, 1, 1, net->size, t->order, first, n, 1, net->weights, limit)
+                                                   : NULL;
+            t->costs[b] = step(net, &t->objective, n, x, x == net->x ? in : t->ld_x, target, weights, rate, gradients, limit);
         }
+        if (at_once) t->optimizer->steps++;
+        else status = pynn_optimize(net->dtype, t->optimizer, pynn_network_parameters(net), net->parameters, gradients, learning_rate);
     }
     end_training(net);
     return status;

@@ -60,6 +60,19 @@ PYNN_API double pynn_activation_default(size_t index);         /* of its paramet
 PYNN_API const char *pynn_activation_formula(size_t index);    /* "1 / (1 + exp(-x))" */
 PYNN_API const char *pynn_activation_derivative(size_t index); /* "exp(-abs(x)) / (1 + exp(-abs(x))) ** 2" */
 
+/* ---- costs and optimizers, likewise: kernels/cost_list.h, kernels/optimizer_list.h ---------------------------------- */
+
+PYNN_API size_t pynn_cost_count(void);
+PYNN_API const char *pynn_cost_name(size_t index);       /* "mse" */
+PYNN_API const char *pynn_cost_class(size_t index);      /* "MSE" */
+PYNN_API const char *pynn_cost_parameter(size_t index);  /* "delta", or "" */
+PYNN_API double pynn_cost_default(size_t index);         /* of its parameter */
+PYNN_API const char *pynn_cost_formula(size_t index);    /* "(p - t) ** 2" */
+PYNN_API const char *pynn_cost_derivative(size_t index); /* "2 * (p - t)" */
+PYNN_API size_t pynn_optimizer_count(void);
+PYNN_API const char *pynn_optimizer_name(size_t index); /* "adam" */
+PYNN_API size_t pynn_optimizer_states(size_t index);    /* how many arrays of state it keeps */
+
 /* ---- kernels: x (rows, in)  y (rows, out)  weight (out, in)  bias (out)  and gradients of the same shapes ------- */
 
 /* The order in which a Dense layer of this shape does best to keep its weight. */
@@ -87,16 +100,46 @@ PYNN_API int pynn_activation(int dtype, int activation, double parameter, size_t
 PYNN_API int pynn_activation_gradient(int dtype, int activation, double parameter, size_t n, const void *x, const void *y_gradient,
                                       void *x_gradient);
 
-/* C = 1/n sum (p - t)^2, differences, squares and sum in double precision; 0 when n is 0 */
-PYNN_API double pynn_mean_squared_error(int dtype, size_t n, const void *prediction, const void *target);
+/* What training makes small */
+typedef struct {
+    int cost;         /* its number */
+    double parameter; /* of a cost that has one */
+} pynn_objective;
 
-/* dC/dP = (2/n) (P - T), n elements; gradient may be prediction or target */
-PYNN_API int pynn_mean_squared_error_gradient(int dtype, size_t n, const void *prediction, const void *target, void *gradient);
+/* C = 1/n sum c(p, t), n = rows columns, in double precision; or, given a weight w for each row, sum w c / (columns sum w); 0 where n or
+ * the sum of weights is 0 */
+PYNN_API double pynn_cost(int dtype, const pynn_objective *objective, size_t rows, size_t columns, const void *prediction,
+                          const void *target, const void *weights);
+
+/* dC/dP; gradient may be prediction or target */
+PYNN_API int pynn_cost_gradient(int dtype, const pynn_objective *objective, size_t rows, size_t columns, const void *prediction,
+                                const void *target, const void *weights, void *gradient);
 
 /* theta := theta - learning_rate * gradient, n elements, in place */
 PYNN_API int pynn_gradient_descent(int dtype, size_t n, void *parameters, const void *gradients, double learning_rate);
 
-/* ---- a network: a flat plan of layers over one arena of parameters, mean squared error, gradient descent ---------- */
+/* Parameters begin .. end - 1 have these penalties: gradient += l2 theta + l1 sign(theta); theta -= learning_rate decay theta */
+typedef struct {
+    size_t begin, end;
+    double l1, l2, decay;
+} pynn_run;
+
+/* An optimizer with its state; see kernels/optimizers.h */
+typedef struct {
+    int kind;      /* its number */
+    int64_t steps; /* taken so far */
+    double hyperparameters[4];
+    double running[3];            /* 1 before the first step */
+    double clip_value, clip_norm; /* of the gradient, or infinity: elementwise, and for all of it together */
+    void *state[2];               /* arrays like the parameters, 0 before the first step; NULL where they stay 0 */
+    size_t runs;                  /* that cover the parameters; none: without penalties */
+    const pynn_run *run;
+} pynn_optimizer;
+
+/* One step on n parameters, in place. */
+PYNN_API int pynn_optimize(int dtype, pynn_optimizer *optimizer, size_t n, void *parameters, const void *gradients, double learning_rate);
+
+/* ---- a network: a flat plan of layers over one arena of parameters ------------------------------------------------- */
 
 enum { PYNN_DENSE = -1 }; /* the kind of a layer: this, or the number of an activation */
 
@@ -117,17 +160,31 @@ PYNN_API void pynn_network_free(pynn_network *network);
 PYNN_API int pynn_network_dtype(const pynn_network *network);
 PYNN_API size_t pynn_network_in(const pynn_network *network);
 PYNN_API size_t pynn_network_out(const pynn_network *network);
+PYNN_API size_t pynn_network_parameters(const pynn_network *network); /* how many */
 /* Whether any of these bytes are among the network's parameters. */
 PYNN_API int pynn_network_overlaps(const pynn_network *network, const void *data, size_t bytes);
 
 /* y (rows, out) = f(x (rows, in)); rows of y close together. Any number of threads may predict at once. */
 PYNN_API int pynn_network_predict(const pynn_network *network, size_t rows, const void *x, size_t ld_x, void *y);
 
-/* One step of gradient descent for each batch of `batch` rows (the last may have fewer) of rows first .. first + rows - 1 in
- * the order of `order` (the number of each row, from 0; NULL: as they lie). costs[b] is the cost of the b-th of these batches before
- * its update. gradients, an arena like that of the parameters, gets the gradients of the last batch, or is NULL. A second
- * caller waits for the first. */
-PYNN_API int pynn_network_train(pynn_network *network, size_t first, size_t rows, const void *x, size_t ld_x, const void *target,
-                                size_t ld_target, const int64_t *order, size_t batch, double learning_rate, void *gradients, double *costs);
+/* How to train: rows first .. first + rows - 1 of x and target in the order of `order` (the number of each row, from 0; NULL: as they
+ * lie), in batches of `batch` rows (the last may have fewer), each a step of the optimizer. */
+typedef struct {
+    pynn_objective objective;
+    pynn_optimizer *optimizer;
+    double learning_rate;
+    const double *learning_rates; /* one for each batch, or NULL */
+    size_t first, rows, batch;
+    const void *x, *target;
+    size_t ld_x, ld_target;
+    const void *weights; /* one for each row, or NULL */
+    const int64_t *order;
+    void *gradients; /* an arena like that of the parameters: filled, unless plain gradient descent does without */
+    int gradients_wanted;
+    double *costs;   /* of each batch, before its update */
+} pynn_training;
+
+/* A second caller waits for the first. */
+PYNN_API int pynn_network_train(pynn_network *network, const pynn_training *training);
 
 #endif

@@ -10,21 +10,27 @@ import sys
 from typing import Any
 
 from pynn import costs, kernels, layers, network, optimizers, training
-from pynn.costs import MSE
+from pynn.costs import *  # noqa: F403 - whose list is C's
 from pynn.kernels import get_num_threads, instruction_set, instruction_sets, set_num_threads
 from pynn.layers import *  # noqa: F403 - Dense, Layer, and the activations, whose list is C's
 from pynn.network import Network
-from pynn.optimizers import SGD
+from pynn.optimizers import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSProp, Rprop
 from pynn.training import History, Progress
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "MSE",
     "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
     "History",
+    "NAdam",
     "Network",
+    "Optimizer",
     "Progress",
+    "RMSProp",
+    "Rprop",
     "costs",
     "datasets",  # noqa: F405 - below
     "get_num_threads",
@@ -36,6 +42,7 @@ __all__ = [
     "reference",  # noqa: F405 - below
     "set_num_threads",
     "training",
+    *costs.__all__,
     *layers.__all__,
 ]
 

@@ -9,33 +9,91 @@ from pynn import kernels
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from pynn.kernels import Array
+    from pynn.kernels import Array, FunctionInfo
 
 
-class MSE:
-    """Mean squared error, C = 1/n Σ (ŷ - y)² over all samples and outputs (Cost Function).
+class Cost:
+    """C = 1/n Σ c(ŷ, y) over all samples and outputs. The classes derived from it follow from the list of costs in the C core.
 
-    A cost is any object that can be called with a prediction and a target, of the same shape, and has ``gradient``. Shapes that
-    differ are a ``ValueError``, anything but real numbers a ``TypeError``.
-
-    >>> import numpy as np, pynn
-    >>> cost = pynn.MSE()
-    >>> cost(np.array([1.0, 2.0]), np.array([0.0, 0.0]))
-    2.5
+    A cost is any object that can be called with a prediction and a target, of the same shape, and has ``gradient``; one that
+    takes ``sample_weight`` as a third argument of both can be trained with weights.
     """
 
-    def __call__(self, prediction: ArrayLike, target: ArrayLike) -> float:
-        """The cost as a float."""
-        return kernels.mean_squared_error(prediction, target)
+    name: str = ""
+    _parameter: float | None = None
 
-    def gradient(self, prediction: ArrayLike, target: ArrayLike) -> Array:
-        """∂C/∂Y = (2/n) (Y - Ŷ), of the prediction's shape and dtype.
+    def __init__(self, parameter: float | None = None) -> None:
+        if not self.name:
+            raise TypeError("Cost is the base of " + ", ".join(row.class_name for row in kernels.COSTS.values()))
+        if parameter is not None:
+            self._parameter = kernels.as_parameter(parameter, type(self).__name__, kernels.COSTS[self.name].parameter)
+
+    @property
+    def parameter(self) -> float | None:
+        """The number that shapes c, also under a name of its own; None where there is none.
+
+        >>> import pynn
+        >>> pynn.MSE().parameter is None
+        True
+        """
+        return self._parameter
+
+    def __call__(self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """The cost as a float; with ``sample_weight`` (samples,), Σ wᵢ cᵢ / Σ wᵢ, where cᵢ is the mean over a sample's outputs.
+
+        Shapes that differ are a ``ValueError``, anything but real numbers a ``TypeError``.
+
+        >>> import pynn
+        >>> pynn.MAE()([[1.0], [2.0]], [[0.0], [0.0]], sample_weight=[3, 1])
+        1.25
+        """
+        return kernels.cost(self.name, prediction, target, sample_weight, parameter=self.parameter)
+
+    def gradient(self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None) -> Array:
+        """∂C/∂Y, of the prediction's shape and dtype.
 
         >>> import numpy as np, pynn
         >>> pynn.MSE().gradient(np.array([1.0, 2.0]), np.array([0.0, 0.0]))
         array([1., 2.])
         """
-        return kernels.mean_squared_error_gradient(prediction, target)
+        return kernels.cost_gradient(self.name, prediction, target, sample_weight, parameter=self.parameter)
 
     def __repr__(self) -> str:
-        return "MSE()"
+        row = kernels.COSTS[self.name]
+        given = "" if self.parameter in (None, row.default) else f"{row.parameter}={self.parameter!r}"
+        return f"{type(self).__name__}({given})"
+
+
+_DOCUMENTATION = """The mean of c over samples and outputs (Cost Function), in NumPy's words:
+
+    c(p, t) = {formula}
+    ∂c/∂p   = {derivative}
+
+    of a prediction p and a target t. {parameter_text}
+
+    >>> import numpy as np, pynn
+    >>> cost = pynn.{class_name}()
+    >>> cost(np.zeros((4, 2)), np.zeros((4, 2))) >= 0
+    True
+    >>> cost.gradient(np.zeros((4, 2)), np.ones((4, 2))).shape
+    (4, 2)
+    """
+
+
+def _cost_class(row: FunctionInfo) -> type[Cost]:
+    """The cost that a row of C's list describes; a parameter is an argument and a property under its own name."""
+    text = f"``{row.parameter}`` is a finite number." if row.parameter else ""
+    own = kernels.parameter_members(row, Cost)
+    own["__doc__"], own["__module__"] = _DOCUMENTATION.format(**row._asdict(), parameter_text=text), __name__
+    return type(row.class_name, (Cost,), own)
+
+
+for _row in kernels.COSTS.values():
+    globals()[_row.class_name] = _cost_class(_row)
+
+__all__ = ["Cost", *(row.class_name for row in kernels.COSTS.values())]
+
+
+def __getattr__(name: str) -> type[Cost]:
+    """Tell type checkers that the names made above exist; at run time it is asked for names that do not."""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -251,8 +251,8 @@ def input_gradient(weight: ArrayLike, y_gradient: ArrayLike, out: Array | None =
 # ---- activations -----------------------------------------------------------------------------------------------------------
 
 
-class ActivationInfo(NamedTuple):
-    """One row of the list of activations (csrc/kernels/activation_list.h)."""
+class FunctionInfo(NamedTuple):
+    """One row of the list of activations or costs (csrc/kernels/activation_list.h, cost_list.h)."""
 
     number: int
     name: str
@@ -268,30 +268,31 @@ def _text(pointer: Any) -> str:
     return text
 
 
-ACTIVATIONS: dict[str, ActivationInfo] = {
-    row.name: row
-    for row in (
-        ActivationInfo(
-            i,
-            _text(_lib.pynn_activation_name(i)),
-            _text(_lib.pynn_activation_class(i)),
-            _text(_lib.pynn_activation_parameter(i)),
-            _lib.pynn_activation_default(i),
-            _text(_lib.pynn_activation_formula(i)),
-            _text(_lib.pynn_activation_derivative(i)),
-        )
-        for i in range(_lib.pynn_activation_count())
+def _functions(kind: str) -> dict[str, FunctionInfo]:
+    """The list of ``kind``, "activation" or "cost", by name."""
+    count, default, *texts = (
+        getattr(_lib, f"pynn_{kind}_{what}")
+        for what in ("count", "default", "name", "class", "parameter", "formula", "derivative")
     )
-}
+    rows = (
+        FunctionInfo(i, name, class_name, parameter, default(i), formula, derivative)
+        for i in range(count())
+        for name, class_name, parameter, formula, derivative in ([_text(text(i)) for text in texts],)
+    )
+    return {row.name: row for row in rows}
+
+
+ACTIVATIONS = _functions("activation")
+COSTS = _functions("cost")
 _DEFAULTS = {name: (row.number, row.default) for name, row in ACTIVATIONS.items()}
 
 
-def _activation(name: str, parameter: float | None, where: str) -> tuple[int, float]:
-    """The number of an activation, and its parameter."""
+def _function(functions: dict[str, FunctionInfo], name: str, parameter: float | None, where: str, kind: str) -> tuple[int, float]:
+    """The number of an activation or cost, and its parameter."""
     try:
-        row = ACTIVATIONS[name]
+        row = functions[name]
     except (KeyError, TypeError):
-        raise ValueError(f"{where}: unknown activation {name!r}, wanted one of {', '.join(map(repr, ACTIVATIONS))}") from None
+        raise ValueError(f"{where}: unknown {kind} {name!r}, wanted one of {', '.join(map(repr, functions))}") from None
     if parameter is None:
         return row.number, row.default
     if not row.parameter:
@@ -309,6 +310,18 @@ def as_parameter(value: float, where: str, name: str) -> float:
     return number
 
 
+def parameter_members(row: FunctionInfo, base: Any) -> dict[str, Any]:
+    """What a class made from a row of a list has: its name, and its parameter as an argument and a property of that name."""
+    members: dict[str, Any] = {"name": row.name}
+    if row.parameter:
+        initialize = f"lambda self, {row.parameter}={row.default!r}: base.__init__(self, {row.parameter})"
+        members["__init__"] = eval(initialize, {"base": base})
+        members[row.parameter] = base.parameter
+    else:
+        members["__init__"] = lambda self: base.__init__(self)
+    return members
+
+
 def activation(name: str, x: ArrayLike, out: Array | None = None, parameter: float | None = None) -> Array:
     """Y = f(X), elementwise (Activation Layers).
 
@@ -321,7 +334,7 @@ def activation(name: str, x: ArrayLike, out: Array | None = None, parameter: flo
     array([0., 2.])
     """
     known = _DEFAULTS.get(name) if parameter is None and type(name) is str else None
-    index, number = known or _activation(name, parameter, "activation")
+    index, number = known or _function(ACTIVATIONS, name, parameter, "activation", "activation")
     if type(x) is _ndarray:
         y = _empty(x.shape, x.dtype) if out is None else out
         if not _lib.arrays_activation(index, number, id(x), id(y)):
@@ -348,7 +361,7 @@ def activation_gradient(
     array([0., 5.])
     """
     known = _DEFAULTS.get(name) if parameter is None and type(name) is str else None
-    index, number = known or _activation(name, parameter, "activation_gradient")
+    index, number = known or _function(ACTIVATIONS, name, parameter, "activation_gradient", "activation")
     if type(x) is _ndarray:
         dx = _empty(x.shape, x.dtype) if out is None else out
         if not _lib.arrays_activation_gradient(index, number, id(x), id(y_gradient), id(dx)):
@@ -367,49 +380,140 @@ def activation_gradient(
 # ---- cost and update ---------------------------------------------------------------------------------------------------------
 
 
-def mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> float:
-    """C = 1/n Σ (ŷ - y)² over all n elements (Cost Function); differences and sum in double precision, 0.0 where n is 0.
+def objective(name: str, parameter: float | None = None) -> Any:
+    """A cost as the C core takes it (pynn_objective); an unknown name is a ``ValueError``."""
+    number, value = _function(COSTS, name, parameter, "cost", "cost")
+    return _ffi.new("pynn_objective *", {"cost": number, "parameter": value})
 
-    ``prediction`` and ``target`` have the same shape, any.
+
+_OBJECTIVES = {name: objective(name) for name in COSTS}
+
+
+def _weighed(prediction: Array, sample_weight: ArrayLike | None, where: str) -> Array | None:
+    """The weights of rows in the prediction's dtype."""
+    if sample_weight is None:
+        return None
+    weights = as_floats(sample_weight, where, "sample_weight", prediction.dtype)
+    rows = prediction.shape[:1] if prediction.ndim == 2 else (1,)
+    if weights.shape != rows:
+        raise ValueError(f"{where}: sample_weight has shape {weights.shape}, wanted {rows}, one for each row of the prediction")
+    return np.require(weights, requirements=["C", "A"])
+
+
+def cost(
+    name: str, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None, parameter: float | None = None
+) -> float:
+    """C = 1/n Σ c(ŷ, y) over all n elements, or Σ wᵢ cᵢⱼ / (m Σ wᵢ) with a weight for each row of m outputs (Cost Function).
+
+    ``name`` is one of ``pynn.kernels.COSTS``, an unknown one a ``ValueError``. ``prediction`` and ``target`` have the same shape,
+    any, or with ``sample_weight`` (rows,) that of (rows, outputs). Computed in double precision; 0.0 where n or Σ wᵢ is 0.
+    ``parameter`` is that of a cost that has one, None for its default.
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.cost("mae", np.array([1.0, 2.0]), np.array([0.0, 0.0]))
+    1.5
+    """
+    return _cost("cost", name, prediction, target, sample_weight, parameter)
+
+
+def _objective(name: str, parameter: float | None) -> Any:
+    known = _OBJECTIVES.get(name) if parameter is None and type(name) is str else None
+    return objective(name, parameter) if known is None else known
+
+
+def _cost(
+    where: str,
+    name: str,
+    prediction: ArrayLike,
+    target: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    parameter: float | None = None,
+) -> float:
+    o = _objective(name, parameter)
+    result = _ffi.new("double *")
+    if type(prediction) is _ndarray and not _lib.arrays_cost(o, id(prediction), id(target), id(sample_weight), result):
+        return result[0]  # type: ignore[no-any-return]  # a float, says cffi
+    prediction, target = _common(where, prediction=prediction, target=target)
+    _same_shape(where, prediction=prediction, target=target)
+    weights = _weighed(prediction, sample_weight, where)
+    if weights is None or prediction.ndim != 2:
+        prediction, target = prediction.reshape(-1), target.reshape(-1)
+    runs = [np.require(array, requirements=["C", "A"]) for array in (prediction, target)]
+    if status := _lib.arrays_cost(o, id(runs[0]), id(runs[1]), id(weights), result):
+        fail(status, where)
+    return float(result[0])
+
+
+def cost_gradient(
+    name: str,
+    prediction: ArrayLike,
+    target: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    out: Array | None = None,
+    parameter: float | None = None,
+) -> Array:
+    """∂C/∂Y of ``cost``, of the prediction's shape and dtype; ``out`` may be either of prediction and target.
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.cost_gradient("mae", np.array([1.0, 2.0]), np.array([0.0, 0.0]))
+    array([0.5, 0.5])
+    """
+    return _cost_gradient("cost_gradient", name, prediction, target, sample_weight, out, parameter)
+
+
+def _cost_gradient(
+    where: str,
+    name: str,
+    prediction: ArrayLike,
+    target: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    out: Array | None = None,
+    parameter: float | None = None,
+) -> Array:
+    o = _objective(name, parameter)
+    if type(prediction) is _ndarray:
+        gradient = _empty(prediction.shape, prediction.dtype) if out is None else out
+        if not _lib.arrays_cost_gradient(o, id(prediction), id(target), id(sample_weight), id(gradient)):
+            return gradient
+    prediction, target = _common(where, prediction=prediction, target=target)
+    _same_shape(where, prediction=prediction, target=target)
+    weights = _weighed(prediction, sample_weight, where)
+    gradient = _empty(prediction.shape, prediction.dtype)
+    flat = weights is None or prediction.ndim != 2
+    runs = [np.require(array, requirements=["C", "A"]) for array in (prediction, target)]
+    p, t, g = (array.reshape(-1) if flat else array for array in (*runs, gradient))
+    if status := _lib.arrays_cost_gradient(o, id(p), id(t), id(weights), id(g)):
+        fail(status, where)
+    return deliver(gradient, out, where)
+
+
+def mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> float:
+    """C = 1/n Σ (ŷ - y)² over all n elements (Cost Function): ``cost("mse", ...)``.
 
     >>> import numpy as np, pynn
     >>> pynn.kernels.mean_squared_error(np.array([1.0, 2.0]), np.array([0.0, 0.0]))
     2.5
     """
-    cost = _ffi.new("double *")
-    if type(prediction) is _ndarray and not _lib.arrays_mean_squared_error(id(prediction), id(target), cost):
-        return cost[0]  # type: ignore[no-any-return]  # a float, says cffi
-    where = "mean_squared_error"
-    prediction, target = _common(where, prediction=prediction, target=target)
-    _same_shape(where, prediction=prediction, target=target)
-    runs = [np.require(array, requirements=["C", "A"]).reshape(-1) for array in (prediction, target)]
-    if status := _lib.arrays_mean_squared_error(id(runs[0]), id(runs[1]), cost):
-        fail(status, where)
-    return float(cost[0])
+    return _cost("mean_squared_error", "mse", prediction, target)
 
 
 def mean_squared_error_gradient(prediction: ArrayLike, target: ArrayLike, out: Array | None = None) -> Array:
-    """∂C/∂Y = (2/n) (Y - Ŷ), where n counts all elements (from the definition in Cost Function).
-
-    ``prediction`` and ``target`` have the same shape, any, which the result has too. ``out`` may be either of them.
+    """∂C/∂Y = (2/n) (Y - Ŷ), where n counts all elements (from the definition in Cost Function): ``cost_gradient("mse", ...)``.
 
     >>> import numpy as np, pynn
     >>> pynn.kernels.mean_squared_error_gradient(np.array([1.0, 2.0]), np.array([0.0, 0.0]))
     array([1., 2.])
     """
-    if type(prediction) is _ndarray:
-        gradient = _empty(prediction.shape, prediction.dtype) if out is None else out
-        if not _lib.arrays_mean_squared_error_gradient(id(prediction), id(target), id(gradient)):
-            return gradient
-    where = "mean_squared_error_gradient"
-    prediction, target = _common(where, prediction=prediction, target=target)
-    _same_shape(where, prediction=prediction, target=target)
-    gradient = _empty(prediction.shape, prediction.dtype)
-    runs = [np.require(array, requirements=["C", "A"]).reshape(-1) for array in (prediction, target)]
-    gradient_run = gradient.reshape(-1)
-    if status := _lib.arrays_mean_squared_error_gradient(id(runs[0]), id(runs[1]), id(gradient_run)):
-        fail(status, where)
-    return deliver(gradient, out, where)
+    return _cost_gradient("mean_squared_error_gradient", "mse", prediction, target, out=out)
+
+
+def changeable(parameters: Array, where: str) -> None:
+    """``TypeError`` or ``ValueError`` unless ``parameters`` is an array of float32 or float64 that may be written to."""
+    if not isinstance(parameters, np.ndarray) or parameters.dtype not in (F32, F64):
+        kind = parameters.dtype if isinstance(parameters, np.ndarray) else type(parameters).__name__
+        raise TypeError(f"{where}: parameters are {kind}, wanted an array of float32 or float64, which is changed in place")
+    if not parameters.flags.writeable:
+        raise ValueError(f"{where}: parameters are read-only")
 
 
 def gradient_descent(parameters: Array, gradients: ArrayLike, learning_rate: float) -> None:
@@ -427,11 +531,7 @@ def gradient_descent(parameters: Array, gradients: ArrayLike, learning_rate: flo
     if type(parameters) is _ndarray and not _lib.arrays_gradient_descent(id(parameters), id(gradients), learning_rate):
         return
     where = "gradient_descent"
-    if not isinstance(parameters, np.ndarray) or parameters.dtype not in (F32, F64):
-        kind = parameters.dtype if isinstance(parameters, np.ndarray) else type(parameters).__name__
-        raise TypeError(f"{where}: parameters are {kind}, wanted an array of float32 or float64, which is changed in place")
-    if not parameters.flags.writeable:
-        raise ValueError(f"{where}: parameters are read-only")
+    changeable(parameters, where)
     dtype = F32 if parameters.dtype == F32 else F64
     gradients = as_floats(gradients, where, "gradients", dtype)
     _same_shape(where, parameters=parameters, gradients=gradients)
@@ -440,6 +540,79 @@ def gradient_descent(parameters: Array, gradients: ArrayLike, learning_rate: flo
     if status := _lib.arrays_gradient_descent(id(run), id(gradient_run), learning_rate):
         fail(status, where)
     np.copyto(parameters, updated)
+
+
+_OPTIMIZERS = {_text(_lib.pynn_optimizer_name(i)): i for i in range(_lib.pynn_optimizer_count())}
+
+_Run = tuple[int, int, float, float, float]
+
+
+class Updater:
+    """An optimizer of the C core and its state (pynn_optimizer, csrc/kernels/optimizers.h): what pynn.optimizers is made of.
+
+    ``name`` is that of its list. It follows one array of parameters, whose state it keeps.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.handle = _ffi.new(
+            "pynn_optimizer *",
+            {"kind": _OPTIMIZERS[name], "running": [1.0, 1.0, 1.0], "clip_value": np.inf, "clip_norm": np.inf},
+        )
+        self.states: list[Array] = []
+        self._runs: Any = None
+
+    def keep_state_for(self, size: int, dtype: np.dtype[Any], stateful: bool) -> None:
+        """Make room for the state of ``size`` parameters, zeros, unless it is there."""
+        wanted = _lib.pynn_optimizer_states(self.handle.kind) if stateful else 0
+        if len(self.states) < wanted:
+            self.states = [np.zeros(size, dtype) for _ in range(wanted)]
+        for i, state in enumerate(self.states):
+            self.handle.state[i] = _ffi.cast("void *", state.__array_interface__["data"][0])
+
+    def penalize(self, runs: Sequence[_Run]) -> None:
+        """Penalties (begin, end, l1, l2, decay) for runs of parameters, which cover all of them; none: no penalties."""
+        self._runs = _ffi.new("pynn_run[]", list(runs)) if runs else None
+        self.handle.runs = len(runs)
+        self.handle.run = self._runs if runs else _ffi.NULL
+
+    def step(self, parameters: Array, gradients: ArrayLike, learning_rate: float, where: str) -> None:
+        """One step on ``parameters``, in place."""
+        status = (
+            _lib.arrays_optimize(self.handle, id(parameters), id(gradients), learning_rate) if type(parameters) is _ndarray else 1
+        )
+        if not status:
+            return
+        changeable(parameters, where)
+        gradients = as_floats(gradients, where, "gradients", F32 if parameters.dtype == F32 else F64)
+        _same_shape(where, parameters=parameters, gradients=gradients)
+        updated = np.array(parameters, gradients.dtype, order="C", copy=True)
+        run, gradient_run = updated.reshape(-1), np.array(gradients, order="C", copy=True).reshape(-1)
+        if status := _lib.arrays_optimize(self.handle, id(run), id(gradient_run), learning_rate):
+            fail(status, where)
+        np.copyto(parameters, updated)
+
+    def __getstate__(self) -> dict[str, Any]:
+        handle = self.handle
+        return {
+            "name": self.name,
+            "steps": handle.steps,
+            "hyperparameters": list(handle.hyperparameters),
+            "running": list(handle.running),
+            "clip_value": handle.clip_value,
+            "clip_norm": handle.clip_norm,
+            "states": [state.copy() for state in self.states],
+            "runs": [(run.begin, run.end, run.l1, run.l2, run.decay) for run in self._runs or ()],
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Updater.__init__(self, state["name"])
+        for name in ("steps", "hyperparameters", "running", "clip_value", "clip_norm"):
+            setattr(self.handle, name, state[name])
+        self.states = state["states"]
+        self.penalize(state["runs"])
+        if self.states:
+            self.keep_state_for(self.states[0].size, self.states[0].dtype, True)
 
 
 # ---- a network in one call -----------------------------------------------------------------------------------------------------

@@ -165,6 +165,16 @@ class Layer:
             bind_layers([self], next(iter(values.values())).dtype, random_generator(None))
             self._bound = False
 
+    def penalties(self, name: str, optimizer: Any) -> tuple[float, float, float]:
+        """(l1, l2, weight_decay) of a parameter: the optimizer's, and none for biases unless it regularizes them.
+
+        >>> import pynn
+        >>> pynn.Dense(3, 2).penalties("weight", pynn.SGD(0.1, l2=0.5))
+        (0.0, 0.5, 0.0)
+        """
+        penalties: tuple[float, float, float] = optimizer.penalties()
+        return penalties if name != "bias" or optimizer.regularize_bias else (0.0, 0.0, 0.0)
+
     def forward(self, x: Array) -> Array:
         """Y from X, (features,) or (samples, features); keeps what ``backward`` needs."""
         raise TypeError(f"{type(self).__name__} has no forward(x)")
@@ -434,15 +444,10 @@ _DOCUMENTATION = """y = f(x), elementwise (Activation Layers), in NumPy's words:
     """
 
 
-def _activation_class(row: kernels.ActivationInfo) -> type[Activation]:
+def _activation_class(row: kernels.FunctionInfo) -> type[Activation]:
     """The layer that a row of C's list describes; a parameter is an argument and a property under its own name."""
-    own: dict[str, Any] = {"name": row.name, "__doc__": _DOCUMENTATION.format(**row._asdict()), "__module__": __name__}
-    if row.parameter:
-        initialize = f"lambda self, {row.parameter}={row.default!r}: Activation.__init__(self, {row.parameter})"
-        own["__init__"] = eval(initialize, {"Activation": Activation})
-        own[row.parameter] = Activation.parameter
-    else:
-        own["__init__"] = lambda self: Activation.__init__(self)
+    own = kernels.parameter_members(row, Activation)
+    own["__doc__"], own["__module__"] = _DOCUMENTATION.format(**row._asdict()), __name__
     return type(row.class_name, (Activation,), own)
 
 

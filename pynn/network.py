@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynn import kernels, training
-from pynn.costs import MSE
+from pynn import costs, kernels, training
+from pynn.costs import Cost
 from pynn.layers import Activation, Dense, Layer, bind_layers, check_features, network_dtype, random_generator
-from pynn.optimizers import SGD
+from pynn.optimizers import SGD, Optimizer
 from pynn.training import History, Progress
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _empty = np.empty
 _ndarray = np.ndarray
 _plan_predict = kernels.plan_predict
 _plan_train = kernels.plan_train
+_NONE = id(None)
 
 
 def _counted(value: int, where: str, name: str, least: int) -> int:
@@ -65,15 +67,16 @@ class Network:
         seed: int | None = None,
     ) -> None:
         self.layers: tuple[Any, ...] = tuple(layers)
-        self.cost = MSE() if cost is None else cost
-        self.optimizer = SGD() if optimizer is None else optimizer
         self.seed = seed
         self._dtype = network_dtype(dtype, "Network")
-        self._check_parts()
+        self._check_layers()
+        self._set_cost(costs.MSE() if cost is None else cost)
+        self._check_optimizer(optimizer := SGD() if optimizer is None else optimizer)
         self._random = random_generator(seed)
         self._bind()
+        self._set_optimizer(optimizer)
 
-    def _check_parts(self) -> None:
+    def _check_layers(self) -> None:
         if not self.layers:
             raise ValueError("Network: no layers")
         width: int | None = None
@@ -97,18 +100,71 @@ class Network:
                 width, before = gives, name
             elif not isinstance(layer, Layer):
                 width = None  # a stranger may give any number
-        if isinstance(self.cost, type) or not callable(self.cost) or not callable(getattr(self.cost, "gradient", None)):
+
+    @property
+    def cost(self) -> Any:
+        """The cost; another one may be assigned between steps, which is a ``TypeError`` if it is none.
+
+        >>> import pynn
+        >>> pynn.Network([pynn.Dense(2, 1)]).cost
+        MSE()
+        """
+        return self._cost
+
+    @cost.setter
+    def cost(self, cost: Any) -> None:
+        self._set_cost(cost)
+
+    def _set_cost(self, cost: Any) -> None:
+        if isinstance(cost, type) or not callable(cost) or not callable(getattr(cost, "gradient", None)):
             raise TypeError(
-                f"Network: cost is {self.cost!r}, "
+                f"Network: cost is {cost!r}, "
                 "wanted an object to call with (prediction, target) that has gradient(prediction, target)"
             )
-        if isinstance(self.optimizer, type) or not callable(getattr(self.optimizer, "step", None)):
-            raise TypeError(f"Network: optimizer is {self.optimizer!r}, wanted an object with step(parameters, gradients)")
+        self._cost = cost
+        built_in = isinstance(cost, Cost) and type(cost).__module__ == Cost.__module__
+        self._objective = kernels.objective(cost.name, cost.parameter) if built_in else None
+
+    @property
+    def optimizer(self) -> Any:
+        """The optimizer; another one may be assigned between steps, which is a ``TypeError`` if it is none.
+
+        >>> import pynn
+        >>> pynn.Network([pynn.Dense(2, 1)]).optimizer
+        SGD(learning_rate=0.01)
+        """
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Any) -> None:
+        self._check_optimizer(optimizer)
+        self._set_optimizer(optimizer)
+
+    def _check_optimizer(self, optimizer: Any) -> None:
+        if isinstance(optimizer, type) or not callable(getattr(optimizer, "step", None)):
+            raise TypeError(f"Network: optimizer is {optimizer!r}, wanted an object with step(parameters, gradients)")
+        if isinstance(optimizer, Optimizer) and optimizer.follows_others(self.__dict__.get("_parameters")):
+            raise ValueError(
+                f"Network: optimizer, {optimizer!r}, belongs to another network; copy.deepcopy makes another one of it"
+            )
+
+    def _set_optimizer(self, optimizer: Any) -> None:
+        if isinstance(optimizer, Optimizer):
+            runs = [(begin, end, *layer.penalties(name, optimizer)) for layer, name, begin, end in self._runs]
+            optimizer.follow(self._parameters, runs)
+        self._optimizer = optimizer
+        built_in = isinstance(optimizer, Optimizer) and type(optimizer).__module__ == Optimizer.__module__
+        self._updater = optimizer._updater.handle if built_in else None
 
     def _bind(self) -> None:
         """Lay out the arenas, and make the plan that C runs if all layers are pynn's own."""
         own = [layer for layer in self.layers if isinstance(layer, Layer)]
         self._parameters, self._gradients, offsets = bind_layers(own, self._dtype, self._random)
+        self._runs = [
+            (layer, name, offsets[i, name], offsets[i, name] + math.prod(shape))
+            for i, layer in enumerate(own)
+            for name, shape in layer.shapes().items()
+        ]
         self._plan: kernels.Plan | None = None
         self._in: int | None = None
         for layer in self.layers:
@@ -176,7 +232,9 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         state = {
-            key: value for key, value in self.__dict__.items() if key not in ("_plan", "_handle", "_parameters", "_gradients")
+            key: value
+            for key, value in self.__dict__.items()
+            if key not in ("_plan", "_handle", "_parameters", "_gradients", "_runs", "_objective", "_updater")
         }
         state["gradients"] = self._gradients.copy()
         return state
@@ -188,10 +246,13 @@ class Network:
         self._bind()
         self._random = random
         self._gradients[:] = gradients
+        self._set_cost(self._cost)
+        self._set_optimizer(self._optimizer)
 
     def __copy__(self) -> Network:
-        """A network with arrays of its own, as ``copy.copy`` of each layer; cost and optimizer are shared."""
+        """A network with arrays of its own, and copies of each layer and of the optimizer; the cost is shared."""
         state = self.__getstate__()
+        state["_optimizer"] = copy.copy(self._optimizer)
         state["layers"] = tuple(copy.copy(layer) for layer in self.layers)
         state["_random"] = copy.deepcopy(self._random)
         other = type(self).__new__(type(self))
@@ -285,9 +346,14 @@ class Network:
         costs = _empty(1)
         if type(x) is _ndarray and x.ndim and self._trains_in_c():
             rows = 1 if x.ndim == 1 else x.shape[0]
-            rate = self.optimizer.learning_rate
-            if rows and not _plan_train(self._handle, id(x), id(y), id(None), 0, rows, rows, rate, id(None), id(costs)):
+            rate = self._optimizer._learning_rate
+            # fmt: off
+            if rows and type(rate) is float and not _plan_train(
+                self._handle, self._objective, self._updater, id(x), id(y), _NONE, _NONE, 0, rows, rows, rate, _NONE,
+                id(self._gradients), id(costs),
+            ):
                 return costs.item()
+            # fmt: on
         x, y = self._pair(x, y)
         rows = 1 if x.ndim == 1 else len(x)
         if not rows:
@@ -376,7 +442,7 @@ class Network:
         return pair
 
     def _trains_in_c(self) -> bool:
-        return self._plan is not None and type(self.cost) is MSE and type(self.optimizer) is SGD
+        return self._plan is not None and self._objective is not None and self._updater is not None
 
     def _train(
         self,
@@ -387,24 +453,32 @@ class Network:
         rows: int,
         batch_size: int,
         costs: NDArray[np.float64],
+        sample_weight: Array | None = None,
     ) -> None:
         """Steps on the batches of rows first .. first + rows - 1 of an epoch, in C if all of the network is pynn's own."""
         if self._trains_in_c():
-            rate = self.optimizer.learning_rate
-            if status := _plan_train(self._handle, id(x), id(y), id(order), first, rows, batch_size, rate, id(None), id(costs)):
+            rates = self._optimizer.rates(-(-rows // batch_size))
+            rate = self._optimizer.learning_rate if rates is None else 0.0
+            # fmt: off
+            if status := _plan_train(
+                self._handle, self._objective, self._updater, id(x), id(y), id(sample_weight), id(order), first, rows, batch_size,
+                rate, id(rates), id(self._gradients), id(costs),
+            ):
                 kernels.fail(status, "Network")
+            # fmt: on
             return
         for begin in range(first, first + rows, batch_size):
             end = min(begin + batch_size, first + rows)
             if x.ndim == 1:
-                some_x, some_y = x, y
+                some_x, some_y, weights = x, y, sample_weight
             else:
                 chosen: Any = slice(begin, end) if order is None else order[begin:end]
-                some_x, some_y = x[chosen], y[chosen]
+                some_x, some_y, weights = x[chosen], y[chosen], None if sample_weight is None else sample_weight[chosen]
             prediction = self.forward(some_x)
-            costs[begin // batch_size] = self.cost(prediction, some_y)
-            self.backward(self.cost.gradient(prediction, some_y))
-            self.optimizer.step(self._parameters, self._gradients)
+            given = (prediction, some_y) if weights is None else (prediction, some_y, weights)
+            costs[begin // batch_size] = self._cost(*given)
+            self.backward(self._cost.gradient(*given))
+            self._optimizer.step(self._parameters, self._gradients)
 
 
 def _apply(layer: Any, x: Array) -> Array:

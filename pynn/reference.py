@@ -9,20 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynn.kernels import ACTIVATIONS
+from pynn.kernels import ACTIVATIONS, COSTS
 
 if TYPE_CHECKING:
-    from pynn.kernels import Array
+    from pynn.kernels import Array, FunctionInfo
 
 _NUMPY = {**vars(np), "__builtins__": {}}  # the words that formulas are written in
-_FORMULAS = {name: compile(row.formula, f"f of {name}", "eval") for name, row in ACTIVATIONS.items()}
-_DERIVATIVES = {name: compile(row.derivative, f"f' of {name}", "eval") for name, row in ACTIVATIONS.items()}
 
 
-def _evaluate(formulas: dict[str, Any], name: str, x: Array, parameter: float | None) -> Array:
-    row = ACTIVATIONS[name]
+def _compiled(functions: dict[str, FunctionInfo], which: str) -> dict[str, tuple[Any, str, float]]:
+    """Formulas by name, each with the name and default of its parameter."""
+    return {
+        name: (compile(getattr(row, which), f"{which} of {name}", "eval"), row.parameter, row.default)
+        for name, row in functions.items()
+    }
+
+
+_ACTIVATION, _ACTIVATION_DERIVATIVE = _compiled(ACTIVATIONS, "formula"), _compiled(ACTIVATIONS, "derivative")
+_COST, _COST_DERIVATIVE = _compiled(COSTS, "formula"), _compiled(COSTS, "derivative")
+
+
+def _evaluate(formula: tuple[Any, str, float], parameter: float | None, **variables: Array) -> Array:
+    code, name, default = formula
     with np.errstate(all="ignore"):
-        result: Array = eval(formulas[name], _NUMPY, {"x": x, row.parameter: row.default if parameter is None else parameter})
+        result: Array = eval(code, _NUMPY, {**variables, name: default if parameter is None else parameter})
     return result
 
 
@@ -77,7 +87,7 @@ def activation(name: str, x: Array, out: Array | None = None, parameter: float |
     >>> activation("relu", np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    return _put(_evaluate(_FORMULAS, name, x, parameter), out)
+    return _put(_evaluate(_ACTIVATION[name], parameter, x=x), out)
 
 
 def activation_gradient(
@@ -88,7 +98,43 @@ def activation_gradient(
     >>> activation_gradient("relu", np.array([-1.0, 2.0]), np.array([5.0, 5.0]))
     array([0., 5.])
     """
-    return _put(y_gradient * _evaluate(_DERIVATIVES, name, x, parameter), out)
+    return _put(y_gradient * _evaluate(_ACTIVATION_DERIVATIVE[name], parameter, x=x), out)
+
+
+def cost(
+    name: str, prediction: Array, target: Array, sample_weight: Array | None = None, parameter: float | None = None
+) -> float:
+    """C = 1/n Σ c(ŷ, y), or Σ wᵢ cᵢⱼ / (m Σ wᵢ), by the formula in the list of costs.
+
+    >>> cost("mae", np.array([1.0, 2.0]), np.array([0.0, 0.0]))
+    1.5
+    """
+    terms = _evaluate(_COST[name], parameter, p=prediction, t=target)
+    if sample_weight is None:
+        return float(np.mean(terms)) if prediction.size else 0.0
+    total = np.sum(sample_weight) * prediction.shape[-1]
+    return float(np.sum(terms * np.reshape(sample_weight, (-1, 1))) / total) if total else 0.0
+
+
+def cost_gradient(
+    name: str,
+    prediction: Array,
+    target: Array,
+    sample_weight: Array | None = None,
+    out: Array | None = None,
+    parameter: float | None = None,
+) -> Array:
+    """∂C/∂Y of ``cost``, by the formula in the list of costs.
+
+    >>> cost_gradient("mae", np.array([1.0, 2.0]), np.array([0.0, 0.0]))
+    array([0.5, 0.5])
+    """
+    terms = _evaluate(_COST_DERIVATIVE[name], parameter, p=prediction, t=target)
+    if sample_weight is None:
+        return _put(terms * prediction.dtype.type(1 / max(1, prediction.size)), out)
+    total = np.sum(sample_weight, dtype=np.float64) * prediction.shape[-1]
+    scale = np.reshape(sample_weight / total if total else np.zeros_like(sample_weight), (-1, 1)).astype(prediction.dtype)
+    return _put((terms * scale).reshape(prediction.shape), out)
 
 
 def mean_squared_error(prediction: Array, target: Array) -> float:
@@ -97,7 +143,7 @@ def mean_squared_error(prediction: Array, target: Array) -> float:
     >>> mean_squared_error(np.array([1.0, 2.0]), np.array([0.0, 0.0]))
     2.5
     """
-    return float(np.mean((prediction - target) ** 2)) if prediction.size else 0.0
+    return cost("mse", prediction, target)
 
 
 def mean_squared_error_gradient(prediction: Array, target: Array, out: Array | None = None) -> Array:
@@ -106,7 +152,7 @@ def mean_squared_error_gradient(prediction: Array, target: Array, out: Array | N
     >>> mean_squared_error_gradient(np.array([1.0, 2.0]), np.array([0.0, 0.0]))
     array([1., 2.])
     """
-    return _put((prediction - target) * prediction.dtype.type(2 / max(1, prediction.size)), out)
+    return cost_gradient("mse", prediction, target, out=out)
 
 
 def gradient_descent(parameters: Array, gradients: Array, learning_rate: float) -> None:

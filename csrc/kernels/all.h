@@ -8,10 +8,12 @@
 #include "lines.h"
 #include "products.h"
 
+#include "optimizers.h"
 #include "updates.h"
 
 /* in the order of table.h */
 static const pynn_kernels table = {
-    product,  product_scratch,  bias_gradient, activate,      activation_gradient, activate_both, squared_error, squared_error_gradient,
-    multiply, gradient_descent, line_forward,  line_backward, line_error,
+    product,       product_scratch, bias_gradient, activate, activation_gradient,
+    activate_both, cost_sum,        cost_gradient, multiply, gradient_descent,
+    line_forward,  line_backward,   prepare,       update,   square_sum,
 };

@@ -1,32 +1,145 @@
-/* costs.h: mean squared error   C = 1/n sum_i (p_i - t_i)^2   dC/dp_i = (2/n) (p_i - t_i) */
-#define squared_error F(squared_error)
-#define squared_error_gradient F(squared_error_gradient)
+/* costs.h: c(p, t) and dc/dp of every cost in cost_list.h: one function cost_<name>, whose unused result costs nothing. A new cost is its
+ * function here and its line in the list.
+ *
+ * A cost is computed in double precision whatever the dtype: float32 is converted first. Element i of a run goes to chain i mod 8, and the
+ * chains are added as a tree. A gradient is computed in its dtype: dc/dp, times scale rounded to that dtype. */
+#include "cost_list.h"
 
-/* sum_i (p_i - t_i)^2 in double precision: element i goes to chain i mod 8, the chains are added as a tree */
-static double squared_error(size_t n, const void *prediction, const void *target)
+#define cost_at F(cost_at)
+#define cost_sum F(cost_sum)
+#define cost_gradient F(cost_gradient)
+#define cost_gradient_loop F(cost_gradient_loop)
+#define COST(name) INLINE void F(cost_##name)(V p, V t, MAYBE_UNUSED V parameter, V *c, V *dc)
+
+/* mse   c = (p - t)^2   c' = 2 (p - t) */
+COST(mse)
+{
+    const V d = v_sub(p, t);
+    *c = v_mul(d, d);
+    *dc = v_add(d, d);
+}
+
+/* mae   c = |p - t|   c' = sign(p - t), 0 of 0 */
+COST(mae)
+{
+    const V d = v_sub(p, t);
+    *c = v_abs(d);
+    *dc = v_select(v_lt(v_zero(), v_abs(d)), v_copysign(v_set1(1), d), d);
+}
+
+/* huber   c = w (|d| - w/2)   c' = w sign(d), where d = p - t, w = min(|d|, delta) */
+COST(huber)
+{
+    const V d = v_sub(p, t), a = v_abs(d), w = v_min(parameter, a);
+    *c = v_mul(w, v_fma(w, v_set1((T)-0.5), a));
+    *dc = v_copysign(w, d);
+}
+
+/* quantile   c = max(q d, (q - 1) d), d = t - p   c' = -q where d > 0, 1 - q where d < 0, 0 of 0 */
+COST(quantile)
+{
+    const V d = v_sub(t, p), over = v_sub(v_set1(1), parameter);
+    *c = v_mul(v_select(v_lt(d, v_zero()), over, parameter), v_abs(d));
+    *dc = v_select(v_lt(v_zero(), d), v_neg(parameter), v_select(v_lt(d, v_zero()), over, d));
+}
+
+#define ROW(name, ...) F(COST_##name),
+enum { COSTS(ROW) };
+#undef ROW
+
+/* the cost of that number; the number is a constant where this is inlined */
+INLINE void cost_at(int cost, V p, V t, V parameter, V *c, V *dc)
+{
+    switch (cost) {
+#define ROW(name, ...) \
+    case F(COST_##name): F(cost_##name)(p, t, parameter, c, dc); break;
+        COSTS(ROW)
+#undef ROW
+    default: *c = *dc = p;
+    }
+}
+
+#if IS_F64
+/* chain[i mod 8] += c(p_i, t_i) */
+INLINE void cost_chains_loop(int cost, double parameter, size_t n, const double *p, const double *t, double chain[8])
+{
+    const V a = v_set1(parameter);
+    V sum[8 / LANES], c, dc;
+    size_t i = 0;
+    UNROLL_FOR (size_t v = 0; v < 8 / LANES; v++) sum[v] = v_load(chain + v * LANES);
+    for (; i + 8 <= n; i += 8)
+        UNROLL_FOR (size_t v = 0; v < 8 / LANES; v++) {
+            cost_at(cost, v_load(p + i + v * LANES), v_load(t + i + v * LANES), a, &c, &dc);
+            sum[v] = v_add(sum[v], c);
+        }
+    UNROLL_FOR (size_t v = 0; v < 8 / LANES; v++) v_store(chain + v * LANES, sum[v]);
+    for (size_t j = 0; i < n; i += LANES, j += LANES) {
+        const size_t left = n - i < LANES ? n - i : LANES;
+        double rest[LANES];
+        cost_at(cost, v_load_n(p + i, left), v_load_n(t + i, left), a, &c, &dc);
+        v_store(rest, c);
+        for (size_t l = 0; l < left; l++) chain[j + l] += rest[l];
+    }
+}
+
+static void cost_chains(int cost, double parameter, size_t n, const double *p, const double *t, double chain[8])
+{
+    switch (cost) {
+#define ROW(name, ...) \
+    case F(COST_##name): cost_chains_loop(F(COST_##name), parameter, n, p, t, chain); break;
+        COSTS(ROW)
+#undef ROW
+    }
+}
+#endif
+
+/* sum_i c(p_i, t_i) */
+static double cost_sum(int cost, double parameter, size_t n, const void *prediction, const void *target)
 {
     const T *const p = prediction, *const t = target;
-    double sum[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        for (size_t j = 0; j < 8; j++) {
-            const double d = (double)p[i + j] - (double)t[i + j];
-            sum[j] += d * d;
+    ALIGNED(64) double sum[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+#if IS_F64
+    cost_chains(cost, parameter, n, p, t, sum);
+#else
+    enum { AT_ONCE = 256 };
+    ALIGNED(64) double wide[2][AT_ONCE];
+    for (size_t i = 0; i < n; i += AT_ONCE) {
+        const size_t some = n - i < AT_ONCE ? n - i : AT_ONCE;
+        for (size_t j = 0; j < some; j++) {
+            wide[0][j] = (double)p[i + j];
+            wide[1][j] = (double)t[i + j];
         }
-    for (size_t j = 0; i + j < n; j++) {
-        const double d = (double)p[i + j] - (double)t[i + j];
-        sum[j] += d * d;
+        cost_chains(cost, parameter, some, wide[0], wide[1], sum);
     }
+#endif
     return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
 }
 
-/* g_i = (p_i - t_i) scale, where scale = 2/n rounded to T; g may be p or t */
-static void squared_error_gradient(size_t n, double scale, const void *prediction, const void *target, void *gradient)
+/* g_i = dc/dp(p_i, t_i) scale, times factor_i if there are factors; where roomy, p, factor and g take whole vectors */
+INLINE void cost_gradient_loop(int cost, double parameter, size_t n, double scale, const T *p, const T *t, const T *factor, T *g, int roomy)
 {
-    const T *const p = prediction, *const t = target;
-    T *const g = gradient;
-    const V s = v_set1((T)scale);
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) v_store(g + i, v_mul(v_sub(v_load(p + i), v_load(t + i)), s));
-    if (i < n) v_store_n(g + i, v_mul(v_sub(v_load_n(p + i, n - i), v_load_n(t + i, n - i)), s), n - i);
+    const V a = v_set1((T)parameter), s = v_set1((T)scale);
+    V c, dc;
+    for (size_t i = 0; i < n; i += LANES) {
+        const size_t left = n - i < LANES ? n - i : LANES;
+        const int whole = left == LANES, all = whole || roomy;
+        cost_at(cost, all ? v_load(p + i) : v_load_n(p + i, left), whole ? v_load(t + i) : v_load_n(t + i, left), a, &c, &dc);
+        dc = v_mul(dc, s);
+        if (factor) dc = v_mul(all ? v_load(factor + i) : v_load_n(factor + i, left), dc);
+        if (all) v_store(g + i, dc);
+        else v_store_n(g + i, dc, left);
+    }
 }
+
+/* g_i = dc/dp(p_i, t_i) scale, times factor_i unless factor is NULL; g may be p or t; roomy as in lines.h, but for t */
+static void cost_gradient(int cost, double parameter, size_t n, double scale, const void *p, const void *t, const void *factor, void *g,
+                          int roomy)
+{
+    switch (cost) {
+#define ROW(name, ...) \
+    case F(COST_##name): cost_gradient_loop(F(COST_##name), parameter, n, scale, p, t, factor, g, roomy); break;
+        COSTS(ROW)
+#undef ROW
+    }
+}
+#undef COST

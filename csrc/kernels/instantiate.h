@@ -12,17 +12,18 @@
 #include "table.h"
 #include "vector.h"
 
-#define T float
-#define SUFFIX f32
-#define IS_F64 0
+/* float64 first: costs of float32 are computed in it */
+#define T double
+#define SUFFIX f64
+#define IS_F64 1
 #include "all.h"
 #undef T
 #undef SUFFIX
 #undef IS_F64
 
-#define T double
-#define SUFFIX f64
-#define IS_F64 1
+#define T float
+#define SUFFIX f32
+#define IS_F64 0
 #include "all.h"
 #undef T
 #undef SUFFIX

@@ -13,7 +13,6 @@
 #define update_line F(update_line)
 #define line_forward F(line_forward)
 #define line_backward F(line_backward)
-#define line_error F(line_error)
 
 /* Above this many elements, which no level 2 cache of today holds for long, a matrix times a vector is read in whole rows: a tile of columns
  * reads 256 bytes of each row, which neither prefetchers nor the TLB like (1024 x 1024 float32: 66 us, in rows 52 us; 512 x 512: 10.3 and 11.6). */
@@ -300,12 +299,14 @@ INLINE V sum_across(size_t n, size_t out, const T *w, size_t ld, const T *dy)
     return sum;
 }
 
-/* dx = W^T dy, times factor unless NULL, unless dx is NULL; then W -= rate dy x^T, and bias -= rate dy unless NULL; dx and factor roomy */
-static void line_backward(size_t in, size_t out, void *weight, size_t ld, int order, const void *x_, const void *dy_, void *bias_,
-                          void *dx_, const void *factor_, const void *learning_rate_)
+/* dx = W^T dy, times factor unless NULL, unless dx is NULL; then, given a learning rate, new_weight = W -= rate dy x^T and new_bias -= rate dy,
+ * or without one new_weight = dy x^T, laid out as W, and new_bias = dy; no bias where new_bias is NULL; dx and factor roomy */
+static void line_backward(size_t in, size_t out, const void *weight, size_t ld, int order, const void *x_, const void *dy_, void *dx_,
+                          const void *factor_, const void *learning_rate_, void *new_weight, void *new_bias)
 {
     const T *const x = x_, *const dy = dy_, *const factor = factor_, *const learning_rate = learning_rate_;
-    T *const w = weight, *const dx = dx_, *const bias = bias_;
+    const T *const w = weight;
+    T *const to = new_weight, *const dx = dx_, *const bias = new_bias;
     const int chains = out >= CHAINS_FROM ? 4 : 1;
     /* Each row of W is read once, used for dx, and written while it is in cache. */
     if (order == PYNN_IN_MAJOR) {
@@ -314,7 +315,7 @@ static void line_backward(size_t in, size_t out, void *weight, size_t ld, int or
             const size_t n = in - i < rows ? in - i : rows;
             if (dx && chains == 1) v_store(dx + i, sum_across(n, out, w + i * ld, ld, dy));
             else if (dx) product_dot(n, out, dy, w + i * ld, ld, NULL, 0, dx + i, 1);
-            outer(n, out, x + i, 1, dy, learning_rate, w + i * ld, ld);
+            outer(n, out, x + i, 1, dy, learning_rate, to + i * ld, ld);
         }
     } else if (dx && chains == 1) {
         for (size_t i = 0; i < in; i += LANES) {
@@ -322,10 +323,10 @@ static void line_backward(size_t in, size_t out, void *weight, size_t ld, int or
             const V xi = n == LANES ? v_load(x + i) : v_load_n(x + i, n);
             V sum = v_zero();
             for (size_t m = 0; m < out; m++) {
-                T *const wm = w + m * ld + i;
+                const T *const wm = w + m * ld + i;
                 const V dym = v_set1(dy[m]);
                 sum = v_fma(dym, n == LANES ? v_load(wm) : v_load_n(wm, n), sum);
-                finish(wm, v_fma(dym, xi, v_zero()), n, learning_rate);
+                finish(to + m * ld + i, v_fma(dym, xi, v_zero()), n, learning_rate);
             }
             v_store(dx + i, sum);
         }
@@ -333,7 +334,7 @@ static void line_backward(size_t in, size_t out, void *weight, size_t ld, int or
         T sums[4 * LANES];
         for (size_t i = 0; dx && i < in; i += LANES) /* narrow, so that its sums need no scratch */
             product_line(in - i < LANES ? in - i : LANES, out, dy, 1, w + i, ld, NULL, 1, chains, NULL, dx + i, 1, sums);
-        outer(out, in, dy, 1, x, learning_rate, w, ld);
+        outer(out, in, dy, 1, x, learning_rate, to, ld);
     }
     if (dx && factor)
         for (size_t j = 0; j < in; j += LANES) v_store(dx + j, v_mul(v_load(factor + j), v_load(dx + j)));
@@ -342,19 +343,4 @@ static void line_backward(size_t in, size_t out, void *weight, size_t ld, int or
             const size_t n = out - j < LANES ? out - j : LANES;
             finish(bias + j, n == LANES ? v_load(dy + j) : v_load_n(dy + j, n), n, learning_rate);
         }
-}
-
-/* The sum of squares of y - target; and dy = (y - target) scale, times factor unless NULL; roomy but for target */
-static double line_error(size_t n, double scale, const void *y_, const void *target, const void *factor_, void *dy_)
-{
-    const T *const y = y_, *const t = target, *const factor = factor_;
-    T *const dy = dy_;
-    const V s = v_set1((T)scale);
-    for (size_t j = 0; j < n; j += LANES) {
-        const V tj = n - j < LANES ? v_load_n(t + j, n - j) : v_load(t + j);
-        V d = v_mul(v_sub(v_load(y + j), tj), s);
-        if (factor) d = v_mul(v_load(factor + j), d);
-        v_store(dy + j, d);
-    }
-    return squared_error(n, y, target);
 }

@@ -8,6 +8,13 @@
 
 enum { CHAINS_FROM = 32 }; /* sums of so many terms have four chains */
 
+/* What an update does to a gradient before the optimizer, and to a parameter besides (optimizers.h) */
+typedef struct {
+    double scale, clip, l1, l2, keep;
+} pynn_extra;
+
+enum { UPDATE_CONSTANTS = 8 }; /* that a step of an optimizer has at most */
+
 /* A learning_rate points to one element; where it is not NULL the result is subtracted instead of stored: C -= rate * sum. */
 typedef struct {
     void (*product)(size_t rows, size_t columns, size_t depth, const void *a, size_t a_row, size_t a_step, const void *b, size_t b_step,
@@ -17,15 +24,19 @@ typedef struct {
     void (*activate)(int activation, double parameter, size_t n, const void *x, void *y);
     void (*activation_gradient)(int activation, double parameter, size_t n, const void *x, const void *y_gradient, void *x_gradient);
     void (*activate_both)(int activation, double parameter, size_t n, const void *x, void *y, void *derivative);
-    double (*squared_error)(size_t n, const void *prediction, const void *target);
-    void (*squared_error_gradient)(size_t n, double scale, const void *prediction, const void *target, void *gradient);
+    double (*cost_sum)(int cost, double parameter, size_t n, const void *prediction, const void *target);
+    void (*cost_gradient)(int cost, double parameter, size_t n, double scale, const void *prediction, const void *target,
+                          const void *factor, void *gradient, int roomy);
     void (*multiply)(size_t n, const void *a, void *b);
     void (*gradient_descent)(size_t n, void *parameters, const void *gradients, const void *learning_rate);
     void (*line_forward)(size_t in, size_t out, const void *weight, size_t ld, int order, const void *x, const void *bias, int activation,
                          double parameter, void *y, void *derivative, void *scratch);
-    void (*line_backward)(size_t in, size_t out, void *weight, size_t ld, int order, const void *x, const void *dy, void *bias, void *dx,
-                          const void *factor, const void *learning_rate);
-    double (*line_error)(size_t n, double scale, const void *y, const void *target, const void *factor, void *dy);
+    void (*line_backward)(size_t in, size_t out, const void *weight, size_t ld, int order, const void *x, const void *dy, void *dx,
+                          const void *factor, const void *learning_rate, void *new_weight, void *new_bias);
+    void (*prepare)(int optimizer, const double *hyperparameters, double *running, double learning_rate, void *constants);
+    void (*update)(int optimizer, const void *constants, const pynn_extra *extra, size_t n, void *parameters, const void *gradients,
+                   void *state, void *state_2);
+    double (*square_sum)(size_t n, const void *gradients);
 } pynn_kernels;
 
 typedef struct {

@@ -162,16 +162,56 @@ static void elementwise(int dtype, size_t n, int at_end, results *r)
         check(pynn_activation(dtype, (int)a, 0.3, n, y, y) == PYNN_OK, "status", n, 0, 0); /* in place */
         same_as_portable(r, y, bytes);
     }
-    doing = "mean_squared_error";
+    for (int c = 0; c < (int)pynn_cost_count(); c++) {
+        const pynn_objective objective = {c, 0.3};
+        void *const weights = matrix(dtype, 5, 1, n, n, at_end);
+        doing = "cost";
+        for (size_t columns = 1; columns < 4; columns += 2) {
+            const size_t rows = n / columns;
+            for (int weighted = 0; weighted < 2; weighted++) {
+                const double cost = pynn_cost(dtype, &objective, rows, columns, x, dy, weighted ? weights : NULL);
+                check(isfinite(cost) && (rows || cost == 0), "wrong", n, 0, 0);
+                same_as_portable(r, &cost, sizeof cost);
+                place(2, bytes, at_end);
+                check(pynn_cost_gradient(dtype, &objective, rows, columns, x, dy, weighted ? weights : NULL, y) == PYNN_OK, "status", n, 0,
+                      0);
+                check(untouched_beside(y, bytes, at_end), "wrote beside its output", n, 0, 0);
+                same_as_portable(r, y, rows * columns * size_of(dtype));
+            }
+        }
+    }
+    doing = "mse";
     double sum = 0;
+    const pynn_objective mse = {0, 0};
     for (size_t i = 0; i < n; i++) sum += (get(dtype, x, i) - get(dtype, dy, i)) * (get(dtype, x, i) - get(dtype, dy, i));
-    const double cost = pynn_mean_squared_error(dtype, n, x, dy);
+    const double cost = pynn_cost(dtype, &mse, n, 1, x, dy, NULL);
     check(n ? fabs(cost - sum / (double)n) <= 1e-12 * cost : cost == 0, "wrong", n, 0, 0);
-    same_as_portable(r, &cost, sizeof cost);
-    doing = "mean_squared_error_gradient";
-    check(pynn_mean_squared_error_gradient(dtype, n, x, dy, y) == PYNN_OK, "status", n, 0, 0);
-    check(untouched_beside(y, bytes, at_end), "wrote beside its output", n, 0, 0);
-    same_as_portable(r, y, bytes);
+    for (int kind = 0; kind < (int)pynn_optimizer_count(); kind++)
+        for (int extra = 0; extra < 2; extra++) {
+            void *const theta = matrix(dtype, 2, 1, n, n, at_end), *const states[2] = {place(3, bytes, at_end), place(4, bytes, at_end)};
+            const pynn_run runs[] = {{0, n / 2, 0.01, 0.02, 0.03}, {n / 2, n, 0, 0, 0}};
+            pynn_optimizer optimizer = {.kind = kind,
+                                        .hyperparameters = {0.5, 0.9, 1e-3, 0.99},
+                                        .running = {1, 1, 1},
+                                        .clip_value = extra ? 0.5 : INFINITY,
+                                        .clip_norm = extra ? 0.7 : INFINITY,
+                                        .state = {states[0], pynn_optimizer_states((size_t)kind) > 1 ? states[1] : NULL},
+                                        .runs = extra ? 2 : 0,
+                                        .run = runs};
+            doing = pynn_optimizer_name((size_t)kind);
+            memset(states[0], 0, bytes);
+            memset(states[1], 0, bytes);
+            for (int times = 0; times < 3; times++) {
+                check(pynn_optimize(dtype, &optimizer, n, theta, dy, 0.1) == PYNN_OK, "status", n, 0, 0);
+                for (size_t i = 0; i < n; i++) check(isfinite(get(dtype, theta, i)), "not finite", n, i, 0);
+                same_as_portable(r, theta, bytes);
+            }
+            check(untouched_beside(theta, bytes, at_end) && untouched_beside(states[0], bytes, at_end) &&
+                      untouched_beside(states[1], bytes, at_end),
+                  "wrote beside its output", n, 0, 0);
+        }
+    place(2, bytes, at_end);
+    memcpy(y, x, bytes);
     doing = "gradient_descent";
     check(pynn_gradient_descent(dtype, n, y, dy, 0.1) == PYNN_OK, "status", n, 0, 0);
     check(untouched_beside(y, bytes, at_end), "wrote beside its output", n, 0, 0);
@@ -219,11 +259,35 @@ static void network(int dtype, const size_t *widths, size_t dense, int kind, siz
         check(!memcmp(alone, (char *)y + i * out * size, out * size), "a row alone has other bits", rows, in, out);
         check(untouched_beside(alone, out * size, at_end), "wrote beside its output", rows, in, out);
     }
-    for (int epoch = 0; epoch < 4; epoch++) {
+    void *const states[2] = {place(8, w_bytes, at_end), place(9, w_bytes, at_end)}, *const weights =
+                                                                                        matrix(dtype, 10, 1, rows, rows, at_end);
+    for (size_t i = 0; i < rows; i++) set(dtype, weights, i, 0.5 + fabs(get(dtype, weights, i)));
+    for (int epoch = 0; epoch < 8; epoch++) {
         doing = "train";
         void *const kept = epoch % 2 ? gradients : NULL;
-        check(pynn_network_train(net, 0, rows, x, ld_x, target, out, epoch < 2 ? NULL : order, batch, 0.001, kept, costs) == PYNN_OK,
-              "status", rows, in, out);
+        pynn_optimizer optimizer = {.kind = epoch < 4 ? 0 : epoch - 3,
+                                    .hyperparameters = {epoch < 4 ? 0 : 0.5, 0.9, 0.1, 0.9},
+                                    .running = {1, 1, 1},
+                                    .clip_value = INFINITY,
+                                    .clip_norm = INFINITY,
+                                    .state = {epoch < 4 ? NULL : states[0], epoch < 4 ? NULL : states[1]}};
+        memset(states[0], 0, w_bytes);
+        memset(states[1], 0, w_bytes);
+        const pynn_training training = {.objective = {epoch < 4 ? 0 : epoch % (int)pynn_cost_count(), 0.5},
+                                        .optimizer = &optimizer,
+                                        .learning_rate = 0.001,
+                                        .rows = rows,
+                                        .batch = batch,
+                                        .x = x,
+                                        .ld_x = ld_x,
+                                        .target = target,
+                                        .ld_target = out,
+                                        .weights = epoch < 6 ? NULL : weights,
+                                        .order = epoch < 2 ? NULL : order,
+                                        .gradients = epoch < 4 ? kept : gradients,
+                                        .gradients_wanted = 1,
+                                        .costs = costs};
+        check(pynn_network_train(net, &training) == PYNN_OK, "status", rows, in, out);
         for (size_t i = 0; i < batches; i++) check(isfinite(costs[i]) && costs[i] >= 0, "cost", rows, in, out);
         check(untouched_beside(w, w_bytes, at_end) && untouched_beside(gradients, w_bytes, at_end), "wrote beside its output", rows, in,
               out);
@@ -269,7 +333,11 @@ static void refusals(void)
     check(pynn_activation(PYNN_F32, 99, 0, 1, &one, &y) == PYNN_UNKNOWN, "activation", 0, 0, 0);
     check(pynn_activation_gradient(5, 0, 0, 1, &one, &one, &y) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
     check(pynn_gradient_descent(2, 1, &y, &one, 0.1) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
-    check(pynn_mean_squared_error_gradient(2, 1, &one, &one, &y) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
+    const pynn_objective objective = {0, 0}, none = {99, 0};
+    check(pynn_cost_gradient(2, &objective, 1, 1, &one, &one, NULL, &y) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
+    check(pynn_cost_gradient(PYNN_F32, &none, 1, 1, &one, &one, NULL, &y) == PYNN_UNKNOWN, "cost", 0, 0, 0);
+    pynn_optimizer optimizer = {.kind = 99};
+    check(pynn_optimize(PYNN_F32, &optimizer, 1, &y, &one, 0.1) == PYNN_UNKNOWN, "optimizer", 0, 0, 0);
     check(pynn_network_new(PYNN_F32, 1, &unknown, &one, &net) == PYNN_UNKNOWN, "layer", 0, 0, 0);
     check(pynn_network_new(PYNN_F32, 0, &good, &one, &net) == PYNN_UNKNOWN, "no layer", 0, 0, 0);
     check(pynn_network_new(9, 1, &good, &one, &net) == PYNN_UNKNOWN, "dtype", 0, 0, 0);

@@ -1,5 +1,6 @@
 /* Many threads call the core at once, while its pool works and the number of its threads changes: the same bits as one thread alone. Made
  * for a sanitizer that sees data races. */
+#include <math.h>
 #include <pthread.h>
 
 #include "pynn.h"
@@ -41,11 +42,29 @@ static void free_model(model *m)
     free(m);
 }
 
+static pynn_optimizer new_sgd(void) { return (pynn_optimizer){.running = {1, 1, 1}, .clip_value = INFINITY, .clip_norm = INFINITY}; }
+
+static pynn_training new_training(pynn_optimizer *sgd, double learning_rate, double *costs)
+{
+    return (pynn_training){.optimizer = sgd,
+                           .learning_rate = learning_rate,
+                           .rows = BATCH,
+                           .x = x,
+                           .target = target,
+                           .ld_x = IN,
+                           .ld_target = OUT,
+                           .costs = costs};
+}
+
 static void train_and_predict(model *m)
 {
     double costs[4];
-    for (int i = 0; i < TIMES; i++)
-        if (pynn_network_train(m->net, 0, BATCH, x, IN, target, OUT, NULL, i % 3 ? BATCH : 40, 0.1, NULL, costs)) fail("train");
+    pynn_optimizer sgd = new_sgd();
+    pynn_training training = new_training(&sgd, 0.1, costs);
+    for (int i = 0; i < TIMES; i++) {
+        training.batch = i % 3 ? BATCH : 40;
+        if (pynn_network_train(m->net, &training)) fail("train");
+    }
     if (pynn_network_predict(m->net, BATCH, x, IN, m->y)) fail("predict");
 }
 
@@ -90,8 +109,10 @@ static void *kernels(void *context)
 static void *one_trainer_of_many(void *context)
 {
     double cost;
+    pynn_optimizer sgd = new_sgd();
+    const pynn_training training = new_training(&sgd, 0, &cost);
     for (int i = 0; i < TIMES; i++)
-        if (pynn_network_train(context, 0, BATCH, x, IN, target, OUT, NULL, BATCH, 0.0, NULL, &cost)) fail("train");
+        if (pynn_network_train(context, &training)) fail("train");
     return NULL;
 }
 

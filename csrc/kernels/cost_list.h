@@ -1,0 +1,15 @@
+/* cost_list.h: every elementwise cost: X(name, class in Python, parameter, its default, c(p, t), dc/dp), where cost_<name> in costs.h
+ * computes both, of a prediction p and a target t. The cost of a batch is the mean of c over samples and outputs. Formulas are written as
+ * NumPy reads them: documentation prints them, and pynn.reference evaluates them. */
+#ifndef PYNN_COST_LIST_H
+#define PYNN_COST_LIST_H
+
+#define COSTS(X)                                                                                                                     \
+    X(mse, "MSE", "", 0, "(p - t) ** 2", "2 * (p - t)")                                                                              \
+    X(mae, "MAE", "", 0, "abs(p - t)", "sign(p - t)")                                                                                \
+    X(huber, "Huber", "delta", 1, "where(abs(p - t) <= delta, (p - t) ** 2 / 2, delta * (abs(p - t) - delta / 2))",                  \
+      "clip(p - t, -delta, delta)")                                                                                                  \
+    X(quantile, "Quantile", "quantile", 0.5, "maximum(quantile * (t - p), (quantile - 1) * (t - p))",                                \
+      "where(p > t, 1 - quantile, where(p < t, -quantile, p - t))")
+
+#endif
