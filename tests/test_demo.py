@@ -8,8 +8,10 @@ import re
 import subprocess
 import sys
 
+import golden
 import numpy as np
 import pytest
+from support import DTYPES
 
 import pynn
 from pynn import demo
@@ -17,10 +19,7 @@ from pynn.__main__ import main
 
 SHORT = ["demo", "--epochs", "3", "--no-picture"]
 # SHA-256 of what SHORT learns. It changes only with the order of operations, the settings of the demonstration or its data.
-SHORT_LEARNS = {
-    "float32": "e754ecadb7e4ca200ea975d8af5ca685004271bb1f3089dd05b1879afccbef01",
-    "float64": "f9a567fc990826f459bcddde8fdec3709f9bee89aab395e5741017998ddf3dc1",
-}
+SHORT_LEARNS = {dtype: golden.written("demo", dtype)["parameters"] for dtype in DTYPES}
 
 
 def run(*arguments, **environment):

@@ -1,0 +1,209 @@
+"""The golden runs: small trainings whose every bit is written down in golden.sha256, for every machine to reproduce.
+
+    python tests/golden.py rewrite    write golden.sha256 anew, where a change of the bits is meant
+    python tests/golden.py check      compare this machine with it
+    python tests/golden.py runs       the runs as text, for tests/c/golden.c
+
+golden.sha256 is in the format of sha256sum, with a line for each result, <run>.<dtype>.<what>. All numbers are little-endian:
+
+    parameters     after training: of each dense layer its weight (out, in), row by row, then its bias
+    predictions    of the trained network for its own inputs (rows, out), row by row
+    costs          float64: of each batch of each epoch, before its update
+
+A run is a line in RUNS; each activation has one of its own.
+"""
+
+import copy
+import sys
+from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from support import DTYPES, values
+
+import pynn
+from pynn import Arctan, Dense, Identity, ReLU, Sigmoid, Tanh, datasets, demo
+
+FILE = Path(__file__).with_suffix(".sha256")
+
+
+class Run(NamedTuple):
+    """How a network is made, its data and its training; ``scale`` multiplies inputs and targets."""
+
+    layers: Callable[[], list[Any]]
+    rows: int
+    batch: int
+    epochs: int = 2
+    rate: float = 0.25
+    shuffle: bool = True
+    seed: int = 1
+    scale: Callable[[str], float] = lambda dtype: 1.0
+    data: Callable[[int], tuple[Any, Any]] | None = None  # of a seed; None: numbers that fill their mantissa
+
+
+def stack(*widths, activation=Sigmoid, bias=True):
+    """Dense layers of these widths, an activation after each but the last."""
+    layers = []
+    for inputs, outputs in pairwise(widths):
+        layers += [Dense(inputs, outputs, bias=bias), activation()]
+    return layers[:-1]
+
+
+def digits(seed):
+    """The data of the demonstration."""
+    loaded = datasets.load_digits()
+    x, _, label, _ = datasets.train_test_split(*loaded, test_size=demo.TEST_SIZE, seed=seed, stratify=loaded.label)
+    return x, datasets.one_hot(label, 10)
+
+
+MIXED = [Dense(20, 40), Sigmoid(), Dense(40, 33), Tanh(), Dense(33, 9), Arctan(), Dense(9, 5), ReLU(), Dense(5, 3), Identity()]
+
+RUNS = {
+    "xor": Run(partial(stack, 2, 8, 1), rows=4, batch=4, epochs=20, rate=1.0),
+    "one_weight": Run(lambda: [Dense(1, 1, bias=False)], rows=3, batch=2),
+    "mixed": Run(lambda: copy.deepcopy(MIXED), rows=70, batch=16, epochs=3),
+    "in_a_row": Run(lambda: [Tanh(), Dense(7, 9), Dense(9, 6, bias=False), ReLU(), Sigmoid(), Dense(6, 5), Tanh()],
+                    rows=19, batch=6),
+    "borders": Run(partial(stack, 15, 16, 17, 31, 32, 33, 1, 2), rows=40, batch=7),
+    "borders_without_bias": Run(partial(stack, 33, 16, 65, 3, 64, 8, bias=False), rows=33, batch=32),
+    "single_samples": Run(partial(stack, 16, 31, 32, 17, 2, activation=Tanh), rows=11, batch=1),
+    "single_samples_without_bias": Run(partial(stack, 33, 15, 48, 5, bias=False), rows=9, batch=1),
+    "batch_of_all": Run(partial(stack, 9, 24, 4, activation=Arctan), rows=33, batch=1000, epochs=4),
+    "large_batch": Run(partial(stack, 12, 40, 3), rows=150, batch=64),
+    "one_row_left_over": Run(partial(stack, 12, 40, 3, activation=ReLU), rows=65, batch=32),
+    "in_order": Run(partial(stack, 5, 18, 7, 2), rows=25, batch=4, shuffle=False),
+    "few_outputs": Run(partial(stack, 130, 2, 66, 1), rows=20, batch=9),
+    "shared_out": Run(partial(stack, 30, 300, 40, 5, activation=Tanh), rows=41, batch=30, epochs=1),
+    "shared_out_single_samples": Run(partial(stack, 40, 530, 500, 3), rows=2, batch=1, epochs=1),
+    "saturated": Run(lambda: [Dense(6, 20), Sigmoid(), Dense(20, 20), Tanh(), Dense(20, 2), Arctan()],
+                     rows=20, batch=8, scale=lambda dtype: 300.0, rate=1e-3),
+    "subnormal": Run(partial(stack, 6, 20, 3, activation=Tanh), rows=20, batch=8,
+                     scale=lambda dtype: 4 * float(np.finfo(dtype).smallest_normal)),
+    "demo": Run(lambda: [Dense(64, 96), Sigmoid(), Dense(96, 10)], rows=1437, batch=8, epochs=3, rate=0.3, seed=0, data=digits),
+    **{
+        f"activation_{row.name}": Run(partial(stack, 6, 17, 33, 5, activation=getattr(pynn, row.class_name)), rows=21, batch=8)
+        for row in pynn.kernels.ACTIVATIONS.values()
+    },
+}  # fmt: skip
+
+
+def network(run, dtype, layers=None):
+    """The network before its training; its biases are not zero, as they would be by themselves."""
+    net = pynn.Network(run.layers() if layers is None else layers, optimizer=pynn.SGD(run.rate), dtype=dtype, seed=run.seed)
+    if run.data is None:
+        for i, layer in enumerate(dense_layers(net)):
+            if layer.has_bias:
+                layer.bias = values(layer.out_features, dtype, i) * run.scale(dtype)
+    return net
+
+
+def dense_layers(net):
+    return [layer for layer in net.layers if isinstance(layer, Dense)]
+
+
+def data(run, dtype):
+    """Inputs (rows, in) and targets (rows, out)."""
+    dense = [layer for layer in run.layers() if isinstance(layer, Dense)]
+    if run.data is not None:
+        x, y = run.data(run.seed)
+        return np.asarray(x, dtype), np.asarray(y, dtype)
+    x, y = values((run.rows, dense[0].in_features), dtype, 3), values((run.rows, dense[-1].out_features), dtype, 4)
+    return (x * run.scale(dtype)).astype(dtype), (y * run.scale(dtype)).astype(dtype)
+
+
+def orders(run, net):
+    """The rows of each epoch in the order in which ``fit`` will take them."""
+    random = copy.deepcopy(net._random)
+    return [random.permutation(run.rows) if run.shuffle else np.arange(run.rows) for _ in range(run.epochs)]
+
+
+def train(run, net, x, y, step=pynn.Network.train_step):
+    """Train batch by batch, by ``step(net, x, y)``; the cost of each batch (epochs, batches)."""
+    return np.array(
+        [[step(net, x[order[i : i + run.batch]], y[order[i : i + run.batch]]) for i in range(0, run.rows, run.batch)]
+         for order in orders(run, net)]
+    )  # fmt: skip
+
+
+def digest(array):
+    """SHA-256 of the numbers of an array in C order, little-endian."""
+    return sha256(np.asarray(array).astype(array.dtype.newbyteorder("<"), order="C").tobytes()).hexdigest()
+
+
+def digests(net, x, costs):
+    """What golden.sha256 says of a trained network."""
+    return {"parameters": demo.fingerprint(net), "predictions": digest(net.predict(x)), "costs": digest(costs)}
+
+
+def written(name, dtype):
+    """What golden.sha256 says of a run."""
+    lines = dict(line.split("  ")[::-1] for line in FILE.read_text(encoding="ascii").splitlines())
+    return {what: lines.get(f"{name}.{dtype}.{what}") for what in ("parameters", "predictions", "costs")}
+
+
+def computed(name, dtype):
+    """The same, computed now."""
+    run, (x, y) = RUNS[name], data(RUNS[name], dtype)
+    net = network(run, dtype)
+    costs = train(run, net, x, y)
+    # IEEE 754 leaves the payload of a NaN open, and processors differ in it.
+    assert all(np.isfinite(array).all() for array in (net.parameters, net.predict(x), costs)), name
+    return digests(net, x, costs)
+
+
+# ---- commands --------------------------------------------------------------------------------------------------------------
+
+
+def rewrite():
+    lines = [
+        f"{number}  {name}.{dtype}.{what}\n"
+        for name in RUNS
+        for dtype in DTYPES
+        for what, number in computed(name, dtype).items()
+    ]
+    FILE.write_text("".join(lines), encoding="ascii")
+    print(f"{len(lines)} lines in {FILE}")
+
+
+def check():
+    other = [f"{name}.{dtype}" for name in RUNS for dtype in DTYPES if computed(name, dtype) != written(name, dtype)]
+    if other:
+        sys.exit(f"Other bits than in {FILE} on {pynn.instruction_set()}: {', '.join(other)}")
+    print(f"{2 * len(RUNS)} runs on {pynn.instruction_set()} have the bits that are written down.")
+
+
+def numbers(array):
+    """Every bit of them, in a form that C reads."""
+    return " ".join(map(float.hex, np.ravel(array).tolist()))
+
+
+def runs():
+    for name, run in RUNS.items():
+        for dtype in DTYPES:
+            net, (x, y) = network(run, dtype), data(run, dtype)
+            print("run", f"{name}.{dtype}", DTYPES.index(dtype), run.rate.hex(), run.rows, run.batch, run.epochs, len(net.layers))
+            width = dense_layers(net)[0].in_features
+            for layer in net.layers:
+                if isinstance(layer, Dense):
+                    print("dense", width, layer.out_features, int(layer.has_bias))
+                    width = layer.out_features
+                else:
+                    print(layer.name, width, width, 0)
+            for layer in dense_layers(net):
+                print(numbers(layer.weight), numbers(layer.bias) if layer.has_bias else "")
+            print(numbers(x))
+            print(numbers(y))
+            print("shuffled" if run.shuffle else "in_order")
+            for order in orders(run, net) if run.shuffle else []:
+                print(*order)
+
+
+if __name__ == "__main__":
+    commands = {"rewrite": rewrite, "check": check, "runs": runs}
+    if len(sys.argv) != 2 or sys.argv[1] not in commands:
+        sys.exit(__doc__)
+    commands[sys.argv[1]]()
