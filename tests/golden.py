@@ -26,7 +26,7 @@ import numpy as np
 from support import DTYPES, values
 
 import pynn
-from pynn import Arctan, Dense, Identity, ReLU, Sigmoid, Tanh, datasets, demo
+from pynn import Arctan, Dense, Identity, LeakyReLU, ReLU, Sigmoid, Tanh, datasets, demo
 
 FILE = Path(__file__).with_suffix(".sha256")
 
@@ -79,6 +79,8 @@ RUNS = {
     "few_outputs": Run(partial(stack, 130, 2, 66, 1), rows=20, batch=9),
     "shared_out": Run(partial(stack, 30, 300, 40, 5, activation=Tanh), rows=41, batch=30, epochs=1),
     "shared_out_single_samples": Run(partial(stack, 40, 530, 500, 3), rows=2, batch=1, epochs=1),
+    "slopes": Run(lambda: [Dense(8, 16), LeakyReLU(0.3), Dense(16, 11), LeakyReLU(-0.2), Dense(11, 2), LeakyReLU()],
+                  rows=23, batch=10),
     "saturated": Run(lambda: [Dense(6, 20), Sigmoid(), Dense(20, 20), Tanh(), Dense(20, 2), Arctan()],
                      rows=20, batch=8, scale=lambda dtype: 300.0, rate=1e-3),
     "subnormal": Run(partial(stack, 6, 20, 3, activation=Tanh), rows=20, batch=8,
@@ -192,7 +194,7 @@ def runs():
                     print("dense", width, layer.out_features, int(layer.has_bias))
                     width = layer.out_features
                 else:
-                    print(layer.name, width, width, 0)
+                    print(layer.name, width, width, (layer.parameter or 0.0).hex())
             for layer in dense_layers(net):
                 print(numbers(layer.weight), numbers(layer.bias) if layer.has_bias else "")
             print(numbers(x))

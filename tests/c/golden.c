@@ -104,13 +104,14 @@ static int read_run(FILE *file, run *r)
         layer->in = read_size(file);
         layer->out = read_size(file);
         layer->bias = SIZE_MAX;
-        const size_t bias = read_size(file);
+        const double last = read_number(file); /* whether there is a bias; or an activation's parameter */
+        layer->parameter = layer->kind == PYNN_DENSE ? 0 : last;
         if (layer->kind != PYNN_DENSE) continue;
         layer->order = pynn_weight_order(layer->in, layer->out);
         layer->weight = r->parameter_count;
         r->parameter_count += layer->in * layer->out;
-        if (bias) layer->bias = r->parameter_count;
-        if (bias) r->parameter_count += layer->out;
+        if (last != 0) layer->bias = r->parameter_count;
+        if (last != 0) r->parameter_count += layer->out;
     }
     r->in = r->layers->in;
     r->out = r->layers[r->layer_count - 1].out;
