@@ -168,8 +168,21 @@ static void train(const run *r, int by_batch, const results *result)
         for (size_t first = 0, rows = by_batch ? r->batch : r->rows; first < r->rows; first += rows) {
             if (rows > r->rows - first) rows = r->rows - first;
             double *const costs = result->costs + epoch * r->batches + first / r->batch;
-            if (pynn_network_train(net, first, rows, r->x, r->in, r->y, r->out, order, r->batch, r->rate, gradients, costs))
-                fail("pynn_network_train");
+            pynn_optimizer sgd = {.running = {1, 1, 1}, .clip_value = INFINITY, .clip_norm = INFINITY};
+            const pynn_training training = {.optimizer = &sgd,
+                                            .learning_rate = r->rate,
+                                            .first = first,
+                                            .rows = rows,
+                                            .batch = r->batch,
+                                            .x = r->x,
+                                            .target = r->y,
+                                            .ld_x = r->in,
+                                            .ld_target = r->out,
+                                            .order = order,
+                                            .gradients = gradients,
+                                            .gradients_wanted = gradients != NULL,
+                                            .costs = costs};
+            if (pynn_network_train(net, &training)) fail("pynn_network_train");
         }
     }
     for (size_t first = 0, rows = by_batch ? 1 : r->rows; first < r->rows; first += rows, rows = by_batch ? rows % 5 + 1 : rows) {
