@@ -2,6 +2,7 @@
  * RUNS is what `python tests/golden.py runs` wrote. Each is trained on every instruction set, on 1 to 4 threads, by one call an epoch and batch by
  * batch, in memory as it comes and full of NaNs, always with the same bits; they go to FOLDER/<instruction set>/<run>.<what>, little-endian. */
 #include <inttypes.h>
+#include <math.h>
 #include <sys/stat.h>
 
 #include "pynn.h"
