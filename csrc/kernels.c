@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arithmetic.h"
 #include "compiler.h"
 #include "dispatch.h"
 #include "threads.h"
@@ -167,7 +168,7 @@ pynn_product pynn_weight_gradient_product(size_t rows, size_t in, size_t out, co
 }
 
 /* A product on its own, with scratch of its own. */
-static int run(int dtype, const pynn_product *p)
+static NOINLINE int run_with_scratch(int dtype, const pynn_product *p)
 {
     ALIGNED(64) char on_stack[SCRATCH_ON_STACK];
     size_t each, bytes;
@@ -185,6 +186,14 @@ static int run(int dtype, const pynn_product *p)
     pynn_run_product(dtype, p, threads, memory + (64 - (uintptr_t)memory % 64), each);
     free(memory);
     return PYNN_OK;
+}
+
+static int run(int dtype, const pynn_product *p)
+{
+    const pynn_arithmetic callers = pynn_default_arithmetic();
+    const int status = run_with_scratch(dtype, p);
+    pynn_restore_arithmetic(callers);
+    return status;
 }
 
 int pynn_affine(int dtype, size_t rows, size_t in, size_t out, const void *weight, size_t ld_weight, int order, const void *x, size_t ld_x,
@@ -213,7 +222,9 @@ int pynn_weight_gradient(int dtype, size_t rows, size_t in, size_t out, const vo
 int pynn_bias_gradient(int dtype, size_t rows, size_t out, const void *y_gradient, size_t ld_y_gradient, void *bias_gradient)
 {
     if (dtype != PYNN_F32 && dtype != PYNN_F64) return PYNN_UNKNOWN;
+    const pynn_arithmetic callers = pynn_default_arithmetic();
     pynn_table(dtype)->bias_gradient(rows, out, y_gradient, ld_y_gradient, NULL, bias_gradient);
+    pynn_restore_arithmetic(callers);
     return PYNN_OK;
 }
 
@@ -318,8 +329,8 @@ static double weight_sum(int dtype, size_t rows, const void *weights)
     return sum;
 }
 
-double pynn_cost(int dtype, const pynn_objective *o, size_t rows, size_t columns, const void *prediction, const void *target,
-                 const void *weights)
+NOINLINE double pynn_objective_cost(int dtype, const pynn_objective *o, size_t rows, size_t columns, const void *prediction,
+                                    const void *target, const void *weights)
 {
     const pynn_kernels *const kernels = pynn_table(dtype);
     const size_t size = pynn_size_of(dtype), n = rows * columns;
@@ -333,8 +344,8 @@ double pynn_cost(int dtype, const pynn_objective *o, size_t rows, size_t columns
     return all != 0 ? sum / ((double)columns * all) : 0;
 }
 
-void pynn_objective_gradient(int dtype, size_t threads, const pynn_objective *o, size_t rows, size_t columns, const void *prediction,
-                             const void *target, const void *weights, const void *factor, void *gradient)
+NOINLINE void pynn_objective_gradient(int dtype, size_t threads, const pynn_objective *o, size_t rows, size_t columns,
+                                      const void *prediction, const void *target, const void *weights, const void *factor, void *gradient)
 {
     const pynn_kernels *const kernels = pynn_table(dtype);
     const size_t size = pynn_size_of(dtype), n = rows * columns;
@@ -370,13 +381,16 @@ static int known_activation(int activation) { return activation >= 0 && (size_t)
 int pynn_activation(int dtype, int activation, double parameter, size_t n, const void *x, void *y)
 {
     if (!known_dtype(dtype) || !known_activation(activation)) return PYNN_UNKNOWN;
+    const pynn_arithmetic callers = pynn_default_arithmetic();
     pynn_activate(dtype, pynn_get_num_threads(), activation, parameter, n, x, y);
+    pynn_restore_arithmetic(callers);
     return PYNN_OK;
 }
 
 int pynn_activation_gradient(int dtype, int activation, double parameter, size_t n, const void *x, const void *y_gradient, void *x_gradient)
 {
     if (!known_dtype(dtype) || !known_activation(activation)) return PYNN_UNKNOWN;
+    const pynn_arithmetic callers = pynn_default_arithmetic();
     run_elementwise(dtype, pynn_get_num_threads(),
                     (elementwise){.part = activation_gradient_part,
                                   .n = n,
@@ -386,23 +400,42 @@ int pynn_activation_gradient(int dtype, int activation, double parameter, size_t
                                   .a = x,
                                   .b = y_gradient,
                                   .c = x_gradient});
+    pynn_restore_arithmetic(callers);
     return PYNN_OK;
+}
+
+double pynn_cost(int dtype, const pynn_objective *objective, size_t rows, size_t columns, const void *prediction, const void *target,
+                 const void *weights)
+{
+    const pynn_arithmetic callers = pynn_default_arithmetic();
+    const double cost = pynn_objective_cost(dtype, objective, rows, columns, prediction, target, weights);
+    pynn_restore_arithmetic(callers);
+    return cost;
 }
 
 int pynn_cost_gradient(int dtype, const pynn_objective *objective, size_t rows, size_t columns, const void *prediction, const void *target,
                        const void *weights, void *gradient)
 {
     if (!known_dtype(dtype) || objective->cost < 0 || (size_t)objective->cost >= pynn_cost_count()) return PYNN_UNKNOWN;
+    const pynn_arithmetic callers = pynn_default_arithmetic();
     pynn_objective_gradient(dtype, pynn_get_num_threads(), objective, rows, columns, prediction, target, weights, NULL, gradient);
+    pynn_restore_arithmetic(callers);
     return PYNN_OK;
+}
+
+static NOINLINE void gradient_descent(int dtype, size_t n, void *parameters, const void *gradients, double learning_rate)
+{
+    const float rate_f32 = (float)learning_rate;
+    const void *const rate = dtype == PYNN_F32 ? (const void *)&rate_f32 : (const void *)&learning_rate;
+    pynn_descend(dtype, pynn_get_num_threads(), n, parameters, gradients, rate);
 }
 
 int pynn_gradient_descent(int dtype, size_t n, void *parameters, const void *gradients, double learning_rate)
 {
-    const float rate_f32 = (float)learning_rate;
     if (!known_dtype(dtype)) return PYNN_UNKNOWN;
-    const void *const rate = dtype == PYNN_F32 ? (const void *)&rate_f32 : (const void *)&learning_rate;
-    pynn_descend(dtype, pynn_get_num_threads(), n, parameters, gradients, rate);
+    const pynn_arithmetic callers = pynn_default_arithmetic();
+    gradient_descent(dtype, n, parameters, gradients, learning_rate);
+    pynn_restore_arithmetic(callers);
     return PYNN_OK;
 }
 
@@ -420,10 +453,9 @@ static double norm(int dtype, size_t n, const void *gradients)
     return sqrt(sum);
 }
 
-int pynn_optimize(int dtype, pynn_optimizer *o, size_t n, void *parameters, const void *gradients, double learning_rate)
+NOINLINE void pynn_run_optimizer(int dtype, pynn_optimizer *o, size_t n, void *parameters, const void *gradients, double learning_rate)
 {
     double constants[UPDATE_CONSTANTS];
-    if (!known_dtype(dtype) || o->kind < 0 || (size_t)o->kind >= pynn_optimizer_count()) return PYNN_UNKNOWN;
     const size_t size = pynn_size_of(dtype), threads = pynn_get_num_threads();
     o->steps++;
     pynn_table(dtype)->prepare(o->kind, o->hyperparameters, o->running, learning_rate, constants);
@@ -450,5 +482,13 @@ int pynn_optimize(int dtype, pynn_optimizer *o, size_t n, void *parameters, cons
                                       .d = out_at(o->state[0], run->begin, size),
                                       .e = out_at(o->state[1], run->begin, size)});
     }
+}
+
+int pynn_optimize(int dtype, pynn_optimizer *optimizer, size_t n, void *parameters, const void *gradients, double learning_rate)
+{
+    if (!known_dtype(dtype) || optimizer->kind < 0 || (size_t)optimizer->kind >= pynn_optimizer_count()) return PYNN_UNKNOWN;
+    const pynn_arithmetic callers = pynn_default_arithmetic();
+    pynn_run_optimizer(dtype, optimizer, n, parameters, gradients, learning_rate);
+    pynn_restore_arithmetic(callers);
     return PYNN_OK;
 }

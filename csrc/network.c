@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arithmetic.h"
 #include "compiler.h"
 #include "dispatch.h"
 #include "kernels.h"
@@ -73,7 +74,7 @@ static void *aligned(void *memory) { return (char *)memory + (ROOM - (uintptr_t)
 
 static int is_identity(int activation) { return !strcmp(pynn_activation_name((size_t)activation), "identity"); }
 
-int pynn_network_new(int dtype, size_t count, const pynn_layer *layers, void *parameters, pynn_network **network)
+static NOINLINE int make(int dtype, size_t count, const pynn_layer *layers, void *parameters, pynn_network **network)
 {
     if ((dtype != PYNN_F32 && dtype != PYNN_F64) || !count) return PYNN_UNKNOWN;
     if (count > SIZE_MAX / sizeof(stage) - sizeof(pynn_network)) return PYNN_TOO_LARGE;
@@ -137,6 +138,14 @@ int pynn_network_new(int dtype, size_t count, const pynn_layer *layers, void *pa
     net->line_scratch = scratch.used;
     *network = net;
     return PYNN_OK;
+}
+
+int pynn_network_new(int dtype, size_t count, const pynn_layer *layers, void *parameters, pynn_network **network)
+{
+    const pynn_arithmetic callers = pynn_default_arithmetic();
+    const int status = make(dtype, count, layers, parameters, network);
+    pynn_restore_arithmetic(callers);
+    return status;
 }
 
 void pynn_network_free(pynn_network *net)
@@ -375,7 +384,7 @@ static double step_line(pynn_network *net, const pynn_objective *objective, cons
     return cost;
 }
 
-static int predict_line(const pynn_network *net, const void *x, void *y)
+static NOINLINE int predict_line(const pynn_network *net, const void *x, void *y)
 {
     ALIGNED(64) char on_stack[PREDICT_ON_STACK];
     const size_t limit = pynn_get_num_threads(), threads = net->line_work >= SHARE_LINE_FROM ? limit : 1;
@@ -445,9 +454,8 @@ static double work_per_row(const pynn_network *net)
     return work;
 }
 
-int pynn_network_predict(const pynn_network *net, size_t rows, const void *x, size_t ld_x, void *y)
+static NOINLINE int predict_batch(const pynn_network *net, size_t rows, const void *x, size_t ld_x, void *y)
 {
-    if (rows == 1) return predict_line(net, x, y);
     ALIGNED(64) char on_stack[PREDICT_ON_STACK];
     const size_t limit = pynn_get_num_threads();
     const double work = limit > 1 ? work_per_row(net) * (double)rows : 0;
@@ -486,6 +494,14 @@ int pynn_network_predict(const pynn_network *net, size_t rows, const void *x, si
             predict_rows(&job, from, rows - from < job.rows_each ? rows - from : job.rows_each, threads, job.workspace);
     free(memory);
     return PYNN_OK;
+}
+
+int pynn_network_predict(const pynn_network *net, size_t rows, const void *x, size_t ld_x, void *y)
+{
+    const pynn_arithmetic callers = pynn_default_arithmetic();
+    const int status = rows == 1 ? predict_line(net, x, y) : predict_batch(net, rows, x, ld_x, y);
+    pynn_restore_arithmetic(callers);
+    return status;
 }
 
 /* ---- training -------------------------------------------------------------------------------------------------------- */
@@ -536,7 +552,7 @@ static double step(pynn_network *net, const pynn_objective *objective, size_t ro
         ld_in = s->out;
     }
     s = net->stages + net->count - 1;
-    const double cost = pynn_cost(dtype, objective, rows, s->out, s->y, target, weights);
+    const double cost = pynn_objective_cost(dtype, objective, rows, s->out, s->y, target, weights);
     void *dy = net->gradient, *dx = net->gradient_2;
     pynn_objective_gradient(dtype, threads, objective, rows, s->out, s->y, target, weights, s->derivative, dy);
 
@@ -586,17 +602,16 @@ static int plain(const pynn_optimizer *o)
            !strcmp(pynn_optimizer_name((size_t)o->kind), "sgd");
 }
 
-int pynn_network_train(pynn_network *net, const pynn_training *t)
+static NOINLINE int train(pynn_network *net, const pynn_training *t)
 {
     const size_t in = pynn_network_in(net), out = pynn_network_out(net), batch = t->batch && t->batch < t->rows ? t->batch : t->rows;
     const int at_once = !(t->gradients && t->gradients_wanted) && plain(t->optimizer);
     void *const gradients = at_once ? NULL : t->gradients;
-    if (t->objective.cost < 0 || (size_t)t->objective.cost >= pynn_cost_count()) return PYNN_UNKNOWN;
     if (!at_once && !gradients) return PYNN_UNKNOWN;
     if (!t->rows) return PYNN_OK;
     begin_training(net);
     const size_t limit = pynn_get_num_threads();
-    int status = reserve(net, batch, limit);
+    const int status = reserve(net, batch, limit);
     for (size_t done = 0, b = 0; status == PYNN_OK && done < t->rows; done += batch, b++) {
         const size_t first = t->first + done, n = t->rows - done < batch ? t->rows - done : batch;
         const double learning_rate = t->learning_rates ? t->learning_rates[b] : t->learning_rate;
@@ -611,8 +626,19 @@ int pynn_network_train(pynn_network *net, const pynn_training *t)
             t->costs[b] = step(net, &t->objective, n, x, x == net->x ? in : t->ld_x, target, weights, rate, gradients, limit);
         }
         if (at_once) t->optimizer->steps++;
-        else status = pynn_optimize(net->dtype, t->optimizer, pynn_network_parameters(net), net->parameters, gradients, learning_rate);
+        else pynn_run_optimizer(net->dtype, t->optimizer, pynn_network_parameters(net), net->parameters, gradients, learning_rate);
     }
     end_training(net);
+    return status;
+}
+
+int pynn_network_train(pynn_network *net, const pynn_training *training)
+{
+    const int cost = training->objective.cost, optimizer = training->optimizer->kind;
+    if (cost < 0 || (size_t)cost >= pynn_cost_count()) return PYNN_UNKNOWN;
+    if (optimizer < 0 || (size_t)optimizer >= pynn_optimizer_count()) return PYNN_UNKNOWN;
+    const pynn_arithmetic callers = pynn_default_arithmetic();
+    const int status = train(net, training);
+    pynn_restore_arithmetic(callers);
     return status;
 }

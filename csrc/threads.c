@@ -20,6 +20,7 @@
 
 #include <stdatomic.h>
 
+#include "arithmetic.h"
 #include "pynn.h"
 
 static atomic_size_t limit = 1;
@@ -47,26 +48,6 @@ static void run_alone(size_t count, void (*task)(void *, size_t, size_t), void *
 #define PAUSE() ((void)0)
 #endif
 
-/* How this thread rounds and whether it flushes subnormal numbers: workers do as their caller does, or bits would depend on threads. */
-#if defined(__x86_64__)
-typedef unsigned arithmetic;
-static arithmetic get_arithmetic(void) { return __builtin_ia32_stmxcsr() & ~0x3fu; /* without the exceptions seen so far */ }
-static void set_arithmetic(arithmetic mode) { __builtin_ia32_ldmxcsr(mode); }
-#elif defined(__aarch64__)
-typedef uint64_t arithmetic;
-static arithmetic get_arithmetic(void)
-{
-    arithmetic mode;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
-    return mode;
-}
-static void set_arithmetic(arithmetic mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode)); }
-#else
-typedef int arithmetic;
-static arithmetic get_arithmetic(void) { return 0; }
-static void set_arithmetic(arithmetic mode) { (void)mode; }
-#endif
-
 typedef void (*task_function)(void *, size_t, size_t);
 
 enum {
@@ -81,7 +62,6 @@ static struct {
     task_function task;
     void *context;
     size_t count;
-    arithmetic mode; /* the caller's */
     atomic_int processor; /* that the caller ran on when it woke the workers, or -1 */
     pthread_mutex_t lock; /* guards what follows, and sleeping */
     pthread_cond_t wake, finished;
@@ -128,7 +108,6 @@ static int help(size_t slot)
     uint64_t ticket = atomic_load_explicit(&pool.ticket, memory_order_acquire);
     while ((uint32_t)ticket && slot < (ticket >> 32 & 255)) {
         if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &ticket, ticket - 1, memory_order_acq_rel, memory_order_acquire)) continue;
-        if (slot && get_arithmetic() != pool.mode) set_arithmetic(pool.mode);
         pool.task(pool.context, pool.count - (uint32_t)ticket, slot);
         const size_t count = pool.count; /* the next job may change it once this task is done */
         if (atomic_fetch_add(&pool.done, 1) + 1 == count && atomic_load(&pool.waiting)) {
@@ -172,6 +151,7 @@ static int tasks_left(void) { return (uint32_t)atomic_load(&pool.ticket) != 0; }
 static void *worker(void *slot_as_pointer)
 {
     const size_t slot = (size_t)(uintptr_t)slot_as_pointer;
+    pynn_default_arithmetic(); /* as any caller of pynn_parallel, whatever a new thread begins with */
     leave_processor(atomic_load_explicit(&pool.processor, memory_order_relaxed));
     for (;;) {
         uint64_t until = nanoseconds() + SPIN_NANOSECONDS;
@@ -242,7 +222,6 @@ void pynn_parallel(size_t count, void (*task)(void *, size_t, size_t), void *con
     pool.task = task;
     pool.context = context;
     pool.count = count;
-    pool.mode = get_arithmetic();
     atomic_store_explicit(&pool.done, 0, memory_order_relaxed);
     atomic_store(&pool.ticket, number << 40 | (uint64_t)threads << 32 | count);
     if (atomic_load(&pool.sleeping)) {

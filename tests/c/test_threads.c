@@ -136,32 +136,6 @@ static void all(void *(*f)(void *), void **contexts, int changing)
     for (size_t i = 0; i < CALLERS + (changing ? 1 : 0); i++) pthread_join(callers[i], NULL);
 }
 
-/* Subnormal results are zero in all threads or in none: workers flush as their caller does, not as they did when they were started. */
-static void workers_flush_as_their_caller_does(void)
-{
-#if defined(__x86_64__)
-    enum { ROWS = 512, WIDE = 64, FLUSH = 0x8040 };
-    static float w[WIDE * WIDE], in[ROWS * WIDE], by_one[ROWS * WIDE], by_many[ROWS * WIDE];
-    const unsigned before = __builtin_ia32_stmxcsr();
-    for (size_t i = 0; i < WIDE * WIDE; i++) w[i] = 1e-20f;
-    for (size_t i = 0; i < ROWS * WIDE; i++) in[i] = 1e-22f;
-    for (int flush = 0; flush < 2; flush++) {
-        __builtin_ia32_ldmxcsr(flush ? before | FLUSH : before);
-        pynn_set_num_threads(1);
-        pynn_affine(PYNN_F32, ROWS, WIDE, WIDE, w, WIDE, PYNN_IN_MAJOR, in, WIDE, NULL, by_one, WIDE);
-        pynn_set_num_threads(3);
-        for (int i = 0; i < 200; i++) {
-            pynn_affine(PYNN_F32, ROWS, WIDE, WIDE, w, WIDE, PYNN_IN_MAJOR, in, WIDE, NULL, by_many, WIDE);
-            if (memcmp(by_one, by_many, sizeof by_one))
-                fail("a worker flushes subnormal numbers where its caller does not, or the other way round");
-        }
-        const unsigned char nothing[sizeof(float)] = {0};
-        if ((memcmp(by_one, nothing, sizeof nothing) == 0) != flush) fail("flushing has no effect, so this shows nothing");
-    }
-    __builtin_ia32_ldmxcsr(before);
-#endif
-}
-
 int main(void)
 {
     fill(PYNN_F32, x, BATCH * IN);
@@ -190,7 +164,6 @@ int main(void)
             if (memcmp(shared->parameters, wanted->parameters, sizeof shared->parameters)) fail("training at rate 0 changed parameters");
             for (size_t i = 0; i < CALLERS; i++) free_model(models[i]);
         }
-        workers_flush_as_their_caller_does();
         printf("threads on %s: good\n", pynn_instruction_set());
     }
     free_model(wanted);
