@@ -7,7 +7,7 @@
 """
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pynn import costs, kernels, layers, network, optimizers, training
 from pynn.costs import *  # noqa: F403 - whose list is C's
@@ -17,6 +17,9 @@ from pynn.network import Network
 from pynn.optimizers import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSProp, Rprop
 from pynn.training import History, Progress
 
+if TYPE_CHECKING:
+    from pynn.gradient_check import GradientReport, gradcheck
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "GradientReport",
     "History",
     "NAdam",
     "Network",
@@ -34,6 +38,7 @@ __all__ = [
     "costs",
     "datasets",  # noqa: F405 - below
     "get_num_threads",
+    "gradcheck",
     "instruction_set",
     "instruction_sets",
     "kernels",
@@ -57,4 +62,8 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module(f"pynn.{name}")
+    if name in ("gradcheck", "GradientReport"):
+        from pynn import gradient_check
+
+        return getattr(gradient_check, name)
     raise AttributeError(f"module 'pynn' has no attribute {name!r}")

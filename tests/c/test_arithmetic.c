@@ -4,6 +4,7 @@
 #define _GNU_SOURCE /* feenableexcept */
 #endif
 #include <fenv.h>
+#include <math.h>
 
 #include "pynn.h"
 
@@ -95,8 +96,21 @@ static void weight_gradient(void) { pynn_weight_gradient(dtype, ROWS, IN, OUT, &
 static void bias_gradient(void) { pynn_bias_gradient(dtype, ROWS, OUT, &a.y, OUT, &a.out); }
 static void activate(void) { pynn_activation(dtype, activation, 0.3, MOST, &a.x, &a.out); }
 static void activation_gradient(void) { pynn_activation_gradient(dtype, activation, 0.3, MOST, &a.x, &a.y, &a.out); }
-static void mean_squared_error(void) { a.costs[0] = pynn_mean_squared_error(dtype, MOST, &a.x, &a.y); }
-static void mean_squared_error_gradient(void) { pynn_mean_squared_error_gradient(dtype, MOST, &a.x, &a.y, &a.out); }
+static const pynn_objective mse = {0, 0};
+static void cost(void) { a.costs[0] = pynn_cost(dtype, &mse, MOST, 1, &a.x, &a.y, NULL); }
+static void cost_gradient(void) { pynn_cost_gradient(dtype, &mse, MOST / OUT, OUT, &a.x, &a.y, &a.weight, &a.out); }
+static void optimize(void)
+{
+    for (int kind = 0; kind < (int)pynn_optimizer_count(); kind++) {
+        pynn_optimizer optimizer = {.kind = kind,
+                                    .hyperparameters = {0.5, 0.9, 0.1, 0.9},
+                                    .running = {1, 1, 1},
+                                    .clip_value = 1e30,
+                                    .clip_norm = 1e30,
+                                    .state = {&a.out, &a.weight}};
+        if (pynn_optimize(dtype, &optimizer, MOST, &a.parameters, &a.gradients, 0.1)) fail("optimize");
+    }
+}
 static void gradient_descent(void) { pynn_gradient_descent(dtype, MOST, &a.parameters, &a.gradients, 0.1); }
 
 static pynn_network *new_network(void)
@@ -122,22 +136,29 @@ static void predict_one(void)
 {
     if (pynn_network_predict(net, 1, &a.x, IN, &a.out)) fail("predict");
 }
-static void train(void)
+static void train_on(pynn_network *network, size_t rows, size_t batch, void *gradients)
 {
-    if (pynn_network_train(net, 0, ROWS, &a.x, IN, &a.y, OUT, NULL, 32, 0.1, NULL, a.costs)) fail("train");
+    pynn_optimizer sgd = {.running = {1, 1, 1}, .clip_value = INFINITY, .clip_norm = INFINITY};
+    const pynn_training training = {.optimizer = &sgd,
+                                    .learning_rate = 0.1,
+                                    .rows = rows,
+                                    .batch = batch,
+                                    .x = &a.x,
+                                    .target = &a.y,
+                                    .ld_x = IN,
+                                    .ld_target = OUT,
+                                    .gradients = gradients,
+                                    .gradients_wanted = gradients != NULL,
+                                    .costs = a.costs};
+    if (pynn_network_train(network, &training)) fail("train");
 }
-static void train_on_each(void)
-{
-    if (pynn_network_train(net, 0, 3, &a.x, IN, &a.y, OUT, NULL, 1, 0.1, NULL, a.costs)) fail("train");
-}
-static void train_and_keep_gradients(void)
-{
-    if (pynn_network_train(net, 0, ROWS, &a.x, IN, &a.y, OUT, NULL, 32, 0.1, &a.gradients, a.costs)) fail("train");
-}
+static void train(void) { train_on(net, ROWS, 32, NULL); }
+static void train_on_each(void) { train_on(net, 3, 1, NULL); }
+static void train_and_keep_gradients(void) { train_on(net, ROWS, 32, &a.gradients); }
 static void make(void)
 {
     pynn_network *const other = new_network();
-    if (pynn_network_train(other, 0, 1, &a.x, IN, &a.y, OUT, NULL, 1, 0.1, NULL, a.costs)) fail("train");
+    train_on(other, 1, 1, NULL);
     pynn_network_free(other);
 }
 
@@ -151,8 +172,9 @@ static const struct {
              CALL(input_gradient),
              CALL(weight_gradient),
              CALL(bias_gradient),
-             CALL(mean_squared_error),
-             CALL(mean_squared_error_gradient),
+             CALL(cost),
+             CALL(cost_gradient),
+             CALL(optimize),
              CALL(gradient_descent),
              CALL(predict),
              CALL(predict_one),
