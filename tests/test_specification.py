@@ -1,0 +1,475 @@
+"""Every kernel, and whole trainings, against tests/specification/specification.c, bit by bit: the order of operations.
+
+The C compiler at hand builds it, for each dtype. ``pytest --exhaustive`` tries all of float32, and more shapes and networks.
+"""
+
+import ctypes
+import itertools
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sysconfig
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import ACTIVATIONS, DTYPES, INSTRUCTION_SETS, same_bits, threads, using
+
+import pynn
+from pynn import kernels
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "tests" / "specification" / "specification.c"
+FLAGS = ["-std=c11", "-O2", "-ffp-contract=off", "-fPIC", "-shared"]
+
+# ---- the specification -----------------------------------------------------------------------------------------------
+
+
+class Layer(ctypes.Structure):
+    """`layer` in specification.c."""
+
+    _fields_ = (
+        ("f", ctypes.c_void_p),
+        ("in", ctypes.c_size_t),
+        ("out", ctypes.c_size_t),
+        ("weight", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+    )
+
+
+class Specification:
+    """The functions of specification.c for one dtype, on arrays of it in C order."""
+
+    def __init__(self, library, dtype):
+        self._library, self.dtype = library, np.dtype(dtype)
+
+    def _function(self, name):
+        return getattr(self._library, f"spec_{name}_f{8 * self.dtype.itemsize}")
+
+    def _call(self, name, *arguments, result=None):
+        kinds = {int: ctypes.c_size_t, float: ctypes.c_double}
+        function = self._function(name)
+        function.restype = result
+        plain = []
+        for each in arguments:
+            if isinstance(each, np.ndarray):
+                assert each.flags.c_contiguous
+                assert each.dtype in (self.dtype, np.int64, np.float64)
+                plain.append(ctypes.c_void_p(each.ctypes.data))
+            else:
+                plain.append(kinds[type(each)](each) if type(each) in kinds else each)
+        return function(*plain)
+
+    def has(self, activation):
+        return hasattr(self._library, f"spec_{activation}_f{8 * self.dtype.itemsize}")
+
+    def _activation(self, name):
+        return ctypes.cast(self._function(name), ctypes.c_void_p)
+
+    def affine(self, weight, x, bias=None):
+        y = np.empty((len(x), len(weight)), self.dtype)
+        self._call("affine", len(x), x.shape[1], len(weight), weight, x, bias, y)
+        return y
+
+    def input_gradient(self, weight, y_gradient):
+        dx = np.empty((len(y_gradient), weight.shape[1]), self.dtype)
+        self._call("input_gradient", len(y_gradient), weight.shape[1], len(weight), weight, y_gradient, dx)
+        return dx
+
+    def weight_gradient(self, y_gradient, x):
+        dw = np.empty((y_gradient.shape[1], x.shape[1]), self.dtype)
+        self._call("weight_gradient", len(x), x.shape[1], y_gradient.shape[1], y_gradient, x, dw)
+        return dw
+
+    def bias_gradient(self, y_gradient):
+        db = np.empty(y_gradient.shape[1], self.dtype)
+        self._call("bias_gradient", *y_gradient.shape, y_gradient, db)
+        return db
+
+    def activation(self, name, x):
+        y = np.empty_like(x)
+        self._call("activation", self._activation(name), x.size, x, y)
+        return y
+
+    def activation_gradient(self, name, x, y_gradient):
+        dx = np.empty_like(x)
+        self._call("activation_gradient", self._activation(name), x.size, x, y_gradient, dx)
+        return dx
+
+    def mean_squared_error(self, prediction, target):
+        return self._call("mean_squared_error", prediction.size, prediction, target, result=ctypes.c_double)
+
+    def mean_squared_error_gradient(self, prediction, target):
+        gradient = np.empty_like(prediction)
+        self._call("mean_squared_error_gradient", prediction.size, prediction, target, gradient)
+        return gradient
+
+    def gradient_descent(self, parameters, gradients, learning_rate):
+        updated = parameters.copy()
+        self._call("gradient_descent", updated.size, updated, gradients, float(learning_rate))
+        return updated
+
+    def network(self, net):
+        """A copy of a pynn.Network, to be given to ``predict`` and ``epoch``; its arrays are in ``arrays``."""
+        width = next(layer.in_features for layer in net.layers if isinstance(layer, pynn.Dense))
+        layers, self.arrays = (Layer * len(net.layers))(), []
+        for row, layer in zip(layers, net.layers, strict=True):
+            setattr(row, "in", width)
+            if isinstance(layer, pynn.Dense):
+                row.f, width = None, layer.out_features
+                arrays = [None if each is None else np.array(each, order="C") for each in (layer.weight, layer.bias)]
+                row.weight, row.bias = (None if each is None else each.ctypes.data for each in arrays)
+                self.arrays += [each for each in arrays if each is not None]
+            else:
+                row.f = self._activation(layer.name).value
+            row.out = width
+        return layers
+
+    def predict(self, layers, x):
+        y = np.empty((len(x), layers[-1].out), self.dtype)
+        self._call("predict", len(layers), layers, len(x), x, y)
+        return y
+
+    def epoch(self, layers, x, y, order, batch, learning_rate):
+        costs = np.empty(-(-len(x) // batch))
+        self._call("epoch", len(layers), layers, len(x), x, y, order, batch, float(learning_rate), costs)
+        return costs
+
+
+@pytest.fixture(scope="session")
+def specifications(tmp_path_factory):
+    """The specification for each dtype, by the C compiler at hand."""
+    named = os.environ.get("CC") or sysconfig.get_config_var("CC") or ""
+    choices = [shlex.split(named), ["cc"], ["gcc"], ["clang"]]
+    compiler = next((each for each in choices if each and shutil.which(each[0])), None)
+    if compiler is None:
+        pytest.skip("no C compiler to build tests/specification/specification.c: tried $CC, cc, gcc and clang")
+    folder = tmp_path_factory.mktemp("specification")
+    found = {}
+    for dtype in DTYPES:
+        bits = 8 * np.dtype(dtype).itemsize
+        library = folder / f"specification_f{bits}.so"
+        subprocess.run([*compiler, *FLAGS, f"-DBITS={bits}", str(SOURCE), "-o", str(library), "-lm"], check=True)
+        found[dtype] = Specification(ctypes.CDLL(str(library)), dtype)
+    return found
+
+
+@pytest.fixture
+def specification(specifications, dtype):
+    return specifications[dtype]
+
+
+def epoch_cost(costs, rows, batch):
+    """Each batch's cost times its rows is rounded to double precision, then the exact sum of these, then that over all rows."""
+    counts = [min(batch, rows - first) for first in range(0, rows, batch)]
+    return float(sum(Fraction(float(cost) * count) for cost, count in zip(costs, counts, strict=True))) / rows
+
+
+class Random:
+    """First weights and orders of rows, from the 64-bit numbers of NumPy's PCG64."""
+
+    def __init__(self, seed):
+        self._next, self._kept = np.random.PCG64(seed).random_raw, None
+
+    def weight(self, outputs, inputs, square, dtype):
+        """Uniform on ±√square, the first 53 bits of a number each; computed in double precision, then rounded to the dtype."""
+        numbers = np.array([(self._next() >> 11) * 2.0**-53 for _ in range(outputs * inputs)])
+        return ((2.0 * numbers - 1.0) * np.sqrt(square)).astype(dtype).reshape(outputs, inputs)
+
+    def _half(self):
+        """32 bits: the lower half of a number, then its upper half."""
+        if self._kept is None:
+            number = self._next()
+            self._kept = number >> 32
+            return number & 0xFFFFFFFF
+        half, self._kept = self._kept, None
+        return half
+
+    def _below(self, n):
+        """A whole number from 0 to n - 1: as many low bits as n - 1 has, of one half after another until they are below n."""
+        while True:
+            drawn = self._half() & ((1 << (n - 1).bit_length()) - 1)
+            if drawn < n:
+                return drawn
+
+    def order(self, rows):
+        """0 to rows - 1, shuffled from the last to the second (Fisher and Yates)."""
+        order = list(range(rows))
+        for i in range(rows - 1, 0, -1):
+            j = self._below(i + 1)
+            order[i], order[j] = order[j], order[i]
+        return np.array(order, np.int64)
+
+
+# ---- numbers and shapes to try it on ---------------------------------------------------------------------------------
+
+
+def generator(*seed):
+    return np.random.Generator(np.random.PCG64(list(seed)))
+
+
+def any_bits(random, n, dtype):
+    return random.integers(0, 2**64, n, dtype=np.uint64).astype(f"u{np.dtype(dtype).itemsize}").view(dtype)
+
+
+def numbers(random, shape, dtype, kinds=None):
+    """Numbers of one kind, that fill the mantissa: a kind is drawn."""
+    info, n = np.finfo(dtype), int(np.prod(shape))
+    uniform, sign = 2 * random.random(n) - 1, np.where(random.random(n) < 0.5, -1.0, 1.0)
+    kind = random.choice(kinds or ["uniform", "cancelling", "wide", "tiny", "huge", "special", "zeros", "bits"])
+    with np.errstate(all="ignore"):
+        if kind == "uniform":
+            drawn = uniform
+        elif kind == "cancelling":  # few numbers of either sign, some of them large: what remains is what was rounded
+            drawn = random.choice(uniform[:3] * [1, 2.0**12, 2.0**25], n) * sign if n > 3 else uniform
+        elif kind == "wide":
+            drawn = uniform * np.exp2(random.integers(-30, 30, n))
+        elif kind == "tiny":  # products and sums are subnormal
+            drawn = uniform * np.sqrt(float(info.smallest_normal)) * np.exp2(random.integers(-8, 2, n))
+        elif kind == "huge":  # some sums overflow, and some do and come back in another order
+            drawn = uniform * np.exp2(random.choice([0, info.maxexp // 2, info.maxexp - 3, info.maxexp - 1], n))
+        elif kind == "special":
+            drawn = uniform
+            some = random.random(n) < random.choice([0.003, 0.1])
+            special = [np.inf, -np.inf, np.nan, 0.0, -0.0, info.max, -info.max, info.smallest_subnormal, -info.smallest_normal]
+            drawn[some] = random.choice(np.array(special, float), some.sum())
+        elif kind == "zeros":
+            drawn = np.where(random.random(n) < 0.5, 0.0, uniform) * sign
+        else:
+            return any_bits(random, n, dtype).reshape(shape)
+        return drawn.astype(dtype).reshape(shape)
+
+
+def shapes(random, repeat):
+    """(rows, inputs, outputs): each number up to 130 in each place, those around 32 terms more often, and a few large ones."""
+    few, near, many, sharing, large = ((0, 9), (28, 37), (0, 131), (64, 150), (520, 720))
+
+    def drawn(*ranges):
+        return tuple(int(random.integers(*each)) for each in ranges)
+
+    for _ in range(repeat):
+        for n in range(131):
+            one = (n, n + 1)
+            yield drawn(few, one, many)
+            yield drawn(few, many, one)
+            yield drawn(one, few, near)
+            yield drawn(one, near, few)
+        for _ in range(300):
+            yield drawn(*random.choice([few, near, many], 3))
+        for _ in range(20):  # shared out among threads
+            yield drawn(sharing, sharing, sharing)
+        for _ in range(2):  # beyond what caches hold
+            yield drawn((1, 2), large, large)
+            yield drawn(few, large, large)
+
+
+@pytest.fixture
+def exhaustive(request):
+    return request.config.getoption("--exhaustive")
+
+
+NUMBERS_OF_THREADS = itertools.cycle((1, 2, 3, 4, 2))  # five, so that each instruction set meets each of them in time
+
+
+def held(specified, what, function, *arguments, **options):
+    """Every instruction set computes what is specified, on one number of threads or another."""
+    for instruction_set in INSTRUCTION_SETS:
+        with using(instruction_set), threads(next(NUMBERS_OF_THREADS)):
+            computed = function(*arguments, **options)
+            assert same_bits(computed, specified), f"{what}, on {instruction_set} with {pynn.get_num_threads()} threads"
+
+
+# ---- kernels ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_specification_has_every_activation(specifications):
+    missing = [f"spec_{name}" for name in ACTIVATIONS for each in specifications.values() if not each.has(name)]
+    assert not missing, f"tests/specification/specification.c lacks {sorted(set(missing))}: activations of pynn need one there"
+
+
+def test_products_are_the_specified_sums(specification, dtype, exhaustive):
+    random = generator(1)
+    for rows, inputs, outputs in shapes(random, 20 if exhaustive else 1):
+        what = f"{dtype}, {rows} rows, {inputs} inputs, {outputs} outputs"
+        weight, bias = numbers(random, (outputs, inputs), dtype), numbers(random, outputs, dtype)
+        x, dy = numbers(random, (rows, inputs), dtype), numbers(random, (rows, outputs), dtype)
+        y, y_without = specification.affine(weight, x, bias), specification.affine(weight, x)
+        dx, dw = specification.input_gradient(weight, dy), specification.weight_gradient(dy, x)
+        for order in ("C", "F"):
+            w, room = np.asarray(weight, order=order), np.empty_like(weight, order=order)
+            lying = f"weight in {order} order, {what}"
+            held(y, f"affine, {lying}", kernels.affine, w, x, bias)
+            held(y_without, f"affine without bias, {lying}", kernels.affine, w, x)
+            held(dx, f"input_gradient, {lying}", kernels.input_gradient, w, dy)
+            held(dw, f"weight_gradient, {lying}", kernels.weight_gradient, dy, x, out=room)
+        held(specification.bias_gradient(dy), f"bias_gradient, {what}", kernels.bias_gradient, dy)
+
+
+def descended(parameters, gradients, rate):
+    updated = parameters.copy()
+    kernels.gradient_descent(updated, gradients, rate)
+    return updated
+
+
+def test_cost_and_update_are_the_specified_operations(specification, dtype, exhaustive):
+    random = generator(2)
+    sizes = [*range(131), *random.integers(131, 5000, 40), 2**17 + 5, 2**18 + 77]  # the last ones are shared out among threads
+    for n in sizes * (20 if exhaustive else 2):
+        p, t, what = numbers(random, n, dtype), numbers(random, n, dtype), f"{dtype}, {n} elements"
+        rate = float(random.choice([0.1, 0.003, 1.0, 0.0, 1e-40, 1e30, random.random()]))
+        cost, gradient = specification.mean_squared_error(p, t), specification.mean_squared_error_gradient(p, t)
+        held(cost, f"mean_squared_error, {what}", kernels.mean_squared_error, p, t)
+        held(gradient, f"mean_squared_error_gradient, {what}", kernels.mean_squared_error_gradient, p, t)
+        held(specification.gradient_descent(p, t, rate), f"gradient_descent by {rate}, {what}", descended, p, t, rate)
+
+
+def hard_points(random, dtype, each):
+    """``each`` mantissas for every exponent and sign, and as many numbers again where functions bend, near and at their seams."""
+    info = np.finfo(dtype)
+    word = np.dtype(f"u{info.bits // 8}")
+    mantissas = random.integers(0, 2**info.nmant, (2 ** (info.bits - info.nmant), each), dtype=np.uint64).astype(word)
+    mantissas[:, :3] = [0, 1, 2**info.nmant - 1]
+    sign_and_exponent = np.arange(len(mantissas), dtype=word)[:, None] << word.type(info.nmant)
+    all_exponents = (sign_and_exponent | mantissas).view(dtype).ravel()
+    steps = np.arange(-1200, 1200) / 4  # where the exponential goes over to the next power of two, and half way, for x and 2x
+    seams = np.concatenate([steps * np.log(2), [1, 2**40, 2**80, 2**100, 103.5, 105.5, 744.6, 746.6, 51.75, 372.3]]).astype(dtype)
+    near = (np.abs(seams).view(word)[:, None] + np.arange(-8, 9).astype(word)).view(dtype).ravel()
+    bent = [(2 * random.random(all_exponents.size // 4) - 1) * limit for limit in (1, 4, 30, 800 if dtype == "float64" else 120)]
+    return np.concatenate([all_exponents, near, -near, *(each.astype(dtype) for each in bent)])
+
+
+def test_activations_are_the_specified_operations(specification, dtype, activation):
+    if not specification.has(activation):
+        pytest.fail(f"tests/specification/specification.c lacks spec_{activation}")
+    random = generator(3)
+    x = hard_points(random, dtype, 2**11 if dtype == "float32" else 2**8)  # 2^20 and more
+    dy = numbers(random, x.size, dtype, ["special"])
+    y, dx = specification.activation(activation, x), specification.activation_gradient(activation, x, dy)
+    for n in [x.size, *range(70), 2**14 + 3]:  # with each end of a vector
+        held(y[:n], f"{activation}, {dtype}, {n} elements", kernels.activation, activation, x[:n])
+        what = f"gradient of {activation}, {dtype}, {n} elements"
+        held(dx[:n], what, kernels.activation_gradient, activation, x[:n], dy[:n])
+
+
+def test_activations_are_the_specified_operations_on_all_of_float32(specifications, activation, exhaustive):
+    if not exhaustive:
+        pytest.skip("tries 2^32 numbers, which takes minutes: pytest --exhaustive")
+    specification = specifications["float32"]
+    for first in range(0, 2**32, 2**24):
+        x = np.arange(first, first + 2**24, dtype=np.uint32).view(np.float32)
+        one, what = np.ones_like(x), f"{activation} from {first:#x} on"
+        held(specification.activation(activation, x), what, kernels.activation, activation, x)
+        derivative = specification.activation_gradient(activation, x, one)
+        held(derivative, f"gradient of {what}", kernels.activation_gradient, activation, x, one)
+
+
+def test_constants_are_those_of_the_specification():
+    """One unit in the last coefficient would change too few results for any sample of them."""
+
+    def constants(text):
+        text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+        return {abs(float.fromhex(each)) for each in re.findall(r"0x[0-9a-f]\.[0-9a-f]{4,}p[-+]?\d+", text)}
+
+    computed = constants("".join(path.read_text("utf-8") for path in sorted((ROOT / "csrc" / "kernels").glob("*.h"))))
+    assert computed == constants(SOURCE.read_text("utf-8"))
+    assert len(computed) > 40
+
+
+# ---- trainings -------------------------------------------------------------------------------------------------------
+
+
+def random_network(random, widths, dtype, seed):
+    """A function that makes the same network again and again."""
+    layers = [(pynn.Tanh,)] if random.random() < 0.1 else []
+    for inputs, outputs in itertools.pairwise(widths):
+        layers.append((pynn.Dense, inputs, outputs, bool(random.random() < 0.8)))
+        for name in random.choice(ACTIVATIONS, random.choice([0, 1, 1, 1, 2])):
+            layers.append((getattr(pynn, kernels.ACTIVATIONS[name].class_name),))
+    optimizer = pynn.SGD(float(random.choice([0.1, 0.3, 0.02])))
+    return lambda: pynn.Network([made(*of) for made, *of in layers], optimizer=optimizer, dtype=dtype, seed=seed)
+
+
+def dense(net):
+    return [layer for layer in net.layers if isinstance(layer, pynn.Dense)]
+
+
+def learnt(net):
+    """All parameters, weights in C order."""
+    arrays = [each for layer in dense(net) for each in (layer.weight, layer.bias) if each is not None]
+    return np.concatenate([each.ravel() for each in arrays])
+
+
+def fit(net, x, y, batch, shuffle):
+    return net.fit(x, y, epochs=2, batch_size=batch, shuffle=shuffle).cost
+
+
+def fit_in_pieces_of_one_step(net, x, y, batch, shuffle):
+    return net.fit(x, y, epochs=2, batch_size=batch, shuffle=shuffle, progress=lambda _: None).cost
+
+
+def train_step(net, x, y, batch, shuffle):
+    costs = []
+    for _ in range(2):
+        order = net._random.permutation(len(x)) if shuffle else np.arange(len(x))
+        steps = [net.train_step(x[some], y[some]) for some in np.split(order, range(batch, len(x), batch))]
+        costs.append(epoch_cost(steps, len(x), batch))
+    return costs
+
+
+def check_training(specification, dtype, seed, draw):
+    random = generator(4, seed)
+    widths, rows, batch = draw(random)
+    widths, rows, batch = [int(n) for n in widths], int(rows), int(random.integers(1, min(rows, batch) + 1))
+    network, shuffle = random_network(random, widths, dtype, seed), bool(random.random() < 0.7)
+    x, y = (numbers(random, (rows, width), dtype, ["uniform"]) for width in (widths[0], widths[-1]))
+    what = f"{network()}, {rows} rows, batches of {batch}, shuffle={shuffle}"
+
+    net, source = network(), Random(seed)
+    for layer in dense(net):
+        (outputs, inputs), first = layer.weight.shape, layer.weight
+        assert same_bits(first, source.weight(outputs, inputs, 6 / (inputs + outputs), dtype)), f"first weights, {what}"
+    layers, costs = specification.network(net), []
+    for _ in range(2):
+        order = source.order(rows) if shuffle else np.arange(rows)
+        costs.append(epoch_cost(specification.epoch(layers, x, y, order, batch, net.optimizer.learning_rate), rows, batch))
+    parameters, prediction = np.concatenate([each.ravel() for each in specification.arrays]), specification.predict(layers, x)
+    assert np.isfinite(parameters).all(), f"says little about bits: {what}"
+    specified = np.concatenate([costs, parameters, prediction.ravel()])
+
+    def computed(way):
+        net = network()
+        return np.concatenate([way(net, x, y, batch, shuffle), learnt(net), net.predict(x).ravel()])
+
+    for way in (fit, fit_in_pieces_of_one_step, train_step):
+        held(specified, f"{way.__name__}, {what}", computed, way)
+
+
+TRAININGS = {  # how many; widths, rows, the largest batch
+    "small": (16, lambda random: (random.integers(1, 12, random.integers(2, 5)), random.integers(1, 40), 12)),
+    "around 32": (16, lambda random: (random.integers(26, 70, random.integers(2, 5)), random.integers(1, 50), 40)),
+    "one sample": (16, lambda random: (random.integers(1, 70, random.integers(2, 5)), random.integers(1, 9), 1)),
+    "shared out": (4, lambda random: (random.integers(90, 200, 3), random.integers(100, 130), 100)),
+    "one large sample": (4, lambda random: ([*random.integers(530, 700, 2), random.integers(1, 20)], 2, 1)),
+}
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_trainings_are_the_specified_operations(specification, dtype, kind, exhaustive):
+    number, draw = TRAININGS[kind]
+    for seed in range(number * (20 if exhaustive else 1)):
+        check_training(specification, dtype, seed, draw)
+
+
+def test_the_order_of_rows_and_first_weights_are_written_down(dtype):
+    for seed in range(20):
+        for name, square in (("glorot_uniform", 6 / 16), ("he_uniform", 6 / 7)):
+            net, source = pynn.Network([pynn.Dense(7, 9, initializer=name)], dtype=dtype, seed=seed), Random(seed)
+            assert same_bits(net.layers[0].weight, source.weight(9, 7, square, dtype))
+            assert same_bits(net.layers[0].bias, np.zeros(9, dtype))
+            for rows in (1, 2, 31, 1000, 3):
+                assert (net._random.permutation(rows) == source.order(rows)).all(), (
+                    "NumPy shuffles in another way now: docs/reproducibility.md"
+                )
