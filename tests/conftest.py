@@ -16,7 +16,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--exhaustive", action="store_true", help="check the accuracy of float32 functions on all 2^32 numbers (minutes each)"
+        "--exhaustive",
+        action="store_true",
+        help="check float32 functions on all 2^32 numbers (minutes each), and more shapes and networks against the specification",
     )
 
 
