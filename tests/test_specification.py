@@ -165,7 +165,11 @@ def specification(specifications, dtype):
 def epoch_cost(costs, rows, batch):
     """Each batch's cost times its rows is rounded to double precision, then the exact sum of these, then that over all rows."""
     counts = [min(batch, rows - first) for first in range(0, rows, batch)]
-    return float(sum(Fraction(float(cost) * count) for cost, count in zip(costs, counts, strict=True))) / rows
+    weighted = [float(cost) * count for cost, count in zip(costs, counts, strict=True)]
+    try:
+        return float(sum(map(Fraction, weighted))) / rows
+    except (OverflowError, ValueError):  # not a number, or larger than there are
+        return np.nan if np.isnan(costs).any() else np.inf
 
 
 class Random:
@@ -416,7 +420,7 @@ def random_network(random, widths, dtype, seed):
         layers.append((pynn.Dense, inputs, outputs, bool(random.random() < 0.8)))
         for name in random.choice(ACTIVATIONS, random.choice([0, 1, 1, 1, 2])):
             layers.append((getattr(pynn, kernels.ACTIVATIONS[name].class_name),))
-    optimizer = pynn.SGD(float(random.choice([0.1, 0.3, 0.02])))
+    optimizer = pynn.SGD(float(random.choice([0.3, 0.1, 0.02, 0.003])))
     return lambda: pynn.Network([made(*of) for made, *of in layers], optimizer=optimizer, dtype=dtype, seed=seed)
 
 
@@ -464,7 +468,6 @@ def check_training(specification, dtype, seed, draw):
         order = source.order(rows) if shuffle else np.arange(rows)
         costs.append(epoch_cost(specification.epoch(layers, x, y, order, batch, net.optimizer.learning_rate), rows, batch))
     parameters, prediction = np.concatenate([each.ravel() for each in arrays]), specification.predict(layers, x)
-    assert np.isfinite(parameters).all(), f"says little about bits: {what}"
     specified = np.concatenate([costs, parameters, prediction.ravel(), prediction[0]])
 
     def computed(way):
@@ -474,6 +477,7 @@ def check_training(specification, dtype, seed, draw):
 
     for way in (fit, fit_in_pieces_of_one_step, train_step):
         held(specified, f"{way.__name__}, {what}", computed, way)
+    return np.isfinite(specified).all()
 
 
 TRAININGS = {  # how many; widths, rows, the largest batch
@@ -488,8 +492,8 @@ TRAININGS = {  # how many; widths, rows, the largest batch
 @pytest.mark.parametrize("kind", TRAININGS)
 def test_trainings_are_the_specified_operations(specification, dtype, kind, exhaustive):
     number, draw = TRAININGS[kind]
-    for seed in range(number * (20 if exhaustive else 1)):
-        check_training(specification, dtype, seed, draw)
+    finite = [check_training(specification, dtype, seed, draw) for seed in range(number * (20 if exhaustive else 1))]
+    assert sum(finite) > 0.7 * len(finite)  # those that diverge say little about bits
 
 
 def test_the_order_of_rows_and_first_weights_are_written_down(dtype):
