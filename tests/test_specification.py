@@ -33,6 +33,7 @@ class Layer(ctypes.Structure):
 
     _fields_ = (
         ("f", ctypes.c_void_p),
+        ("parameter", ctypes.c_double),
         ("in", ctypes.c_size_t),
         ("out", ctypes.c_size_t),
         ("weight", ctypes.c_void_p),
@@ -89,14 +90,14 @@ class Specification:
         self._call("bias_gradient", *y_gradient.shape, y_gradient, db)
         return db
 
-    def activation(self, name, x):
+    def activation(self, name, x, parameter):
         y = np.empty_like(x)
-        self._call("activation", self._activation(name), x.size, x, y)
+        self._call("activation", self._activation(name), parameter, x.size, x, y)
         return y
 
-    def activation_gradient(self, name, x, y_gradient):
+    def activation_gradient(self, name, x, y_gradient, parameter):
         dx = np.empty_like(x)
-        self._call("activation_gradient", self._activation(name), x.size, x, y_gradient, dx)
+        self._call("activation_gradient", self._activation(name), parameter, x.size, x, y_gradient, dx)
         return dx
 
     def mean_squared_error(self, prediction, target):
@@ -124,7 +125,7 @@ class Specification:
                 row.weight, row.bias = (None if each is None else each.ctypes.data for each in arrays)
                 kept += [each for each in arrays if each is not None]
             else:
-                row.f = self._activation(layer.name).value
+                row.f, row.parameter = self._activation(layer.name).value, layer.parameter or 0
             row.out = width
         return layers, kept
 
@@ -373,28 +374,38 @@ def hard_points(random, dtype, each):
     return np.concatenate([all_exponents, near, -near, *(each.astype(dtype) for each in bent)])
 
 
+def parameters(activation):
+    """Parameters to try, and how a kernel is told: the default by nothing."""
+    row = kernels.ACTIVATIONS[activation]
+    return [(row.default, {}), *((value, {"parameter": value}) for value in (0.37, 2.5) if row.parameter)]
+
+
 def test_activations_are_the_specified_operations(specification, dtype, activation):
     if not specification.has(activation):
         pytest.fail(f"tests/specification/specification.c lacks spec_{activation}")
     random = generator(3)
     x = hard_points(random, dtype, 2**11 if dtype == "float32" else 2**8)  # 2^20 and more
     dy = numbers(random, x.size, dtype, ["special"])
-    y, dx = specification.activation(activation, x), specification.activation_gradient(activation, x, dy)
-    for n in [x.size, *range(70), 2**14 + 3]:  # with each end of a vector
-        held(y[:n], f"{activation}, {dtype}, {n} elements", kernels.activation, activation, x[:n])
-        what = f"gradient of {activation}, {dtype}, {n} elements"
-        held(dx[:n], what, kernels.activation_gradient, activation, x[:n], dy[:n])
+    for parameter, given in parameters(activation):
+        y, dx = (
+            specification.activation(activation, x, parameter),
+            specification.activation_gradient(activation, x, dy, parameter),
+        )
+        for n in [x.size, *range(70), 2**14 + 3]:  # with each end of a vector
+            what = f"{activation} with {given}, {dtype}, {n} elements"
+            held(y[:n], what, kernels.activation, activation, x[:n], **given)
+            held(dx[:n], f"gradient of {what}", kernels.activation_gradient, activation, x[:n], dy[:n], **given)
 
 
 def test_activations_are_the_specified_operations_on_all_of_float32(specifications, activation, exhaustive):
     if not exhaustive:
         pytest.skip("tries 2^32 numbers, which takes minutes: pytest --exhaustive")
-    specification = specifications["float32"]
+    specification, parameter = specifications["float32"], kernels.ACTIVATIONS[activation].default
     for first in range(0, 2**32, 2**24):
         x = np.arange(first, first + 2**24, dtype=np.uint32).view(np.float32)
         one, what = np.ones_like(x), f"{activation} from {first:#x} on"
-        held(specification.activation(activation, x), what, kernels.activation, activation, x)
-        derivative = specification.activation_gradient(activation, x, one)
+        held(specification.activation(activation, x, parameter), what, kernels.activation, activation, x)
+        derivative = specification.activation_gradient(activation, x, one, parameter)
         held(derivative, f"gradient of {what}", kernels.activation_gradient, activation, x, one)
 
 
@@ -419,7 +430,9 @@ def random_network(random, widths, dtype, seed):
     for inputs, outputs in itertools.pairwise(widths):
         layers.append((pynn.Dense, inputs, outputs, bool(random.random() < 0.8)))
         for name in random.choice(ACTIVATIONS, random.choice([0, 1, 1, 1, 2])):
-            layers.append((getattr(pynn, kernels.ACTIVATIONS[name].class_name),))
+            row = kernels.ACTIVATIONS[name]
+            own = (float(random.choice([row.default, 0.37])),) if row.parameter else ()
+            layers.append((getattr(pynn, row.class_name), *own))
     optimizer = pynn.SGD(float(random.choice([0.3, 0.1, 0.02, 0.003])))
     return lambda: pynn.Network([made(*of) for made, *of in layers], optimizer=optimizer, dtype=dtype, seed=seed)
 

@@ -82,18 +82,27 @@ void NAME(spec_bias_gradient)(size_t rows, size_t out, const real *y_gradient, r
     }
 }
 
-/* ---- activations: spec_<name>(x) gives y = f(x) and derivative = f'(x) ------------------------------------------------- */
+/* ---- activations: spec_<name>(x) gives y = f(x) and derivative = f'(x), for some with a parameter ----------------------- */
 
-void NAME(spec_identity)(real x, real *y, real *derivative)
+void NAME(spec_identity)(real x, real parameter, real *y, real *derivative)
 {
+    (void)parameter;
     *y = x;
     *derivative = 1;
 }
 
-void NAME(spec_relu)(real x, real *y, real *derivative)
+void NAME(spec_relu)(real x, real parameter, real *y, real *derivative)
 {
+    (void)parameter;
     *y = x <= 0 ? 0 : x; /* +0 of -0; NaN of NaN, here and below */
     *derivative = x <= 0 ? 0 : x > 0 ? 1 : x;
+}
+
+/* parameter: negative_slope */
+void NAME(spec_leaky_relu)(real x, real parameter, real *y, real *derivative)
+{
+    *y = x > 0 ? x : parameter * x;
+    *derivative = x > 0 ? 1 : x <= 0 ? parameter : x;
 }
 
 /* c[0] + c[1] x + ... + c[terms - 1] x^(terms - 1), x2 = x x. Terms from `paired` on are taken two at a time, the highest pair first (where the last
@@ -165,8 +174,9 @@ static real reciprocal(real d, real d_lo)
 }
 
 /* m = 1 / (1 + e^|x|) = s / (1 + s + p); sigmoid is m or 1 - m, its derivative m - m^2 */
-void NAME(spec_sigmoid)(real x, real *y, real *derivative)
+void NAME(spec_sigmoid)(real x, real parameter, real *y, real *derivative)
 {
+    (void)parameter;
     const exponential e = exponential_of(ABS(x));
     const real p = FMA(e.z, e.c, e.r);
     const real d = (1 + e.s) + p;
@@ -177,8 +187,9 @@ void NAME(spec_sigmoid)(real x, real *y, real *derivative)
 }
 
 /* With v = 2 |x|: tanh |x| = (1 - s + p) / (1 + s + p), its derivative 4 (m - m^2) where m = s / (1 + s + p) */
-void NAME(spec_tanh)(real x, real *y, real *derivative)
+void NAME(spec_tanh)(real x, real parameter, real *y, real *derivative)
 {
+    (void)parameter;
     const real a = ABS(x);
     const exponential e = exponential_of(a + a);
     const real small = FMA(e.z, e.c, e.r_lo);
@@ -216,8 +227,9 @@ static const real ARCTAN_TERMS[20] = {-0x1.555555555551dp-2, 0x1.9999999994b2ap-
 #endif
 
 /* arctan |x| = base + t + t^3 c(t^2), where t = |x| and base = 0, or beyond 1 t = -1 / |x| and base = pi / 2 */
-void NAME(spec_arctan)(real x, real *y, real *derivative)
+void NAME(spec_arctan)(real x, real parameter, real *y, real *derivative)
 {
+    (void)parameter;
     const real a = ABS(x) > MOST ? MOST : ABS(x);
     real base = 0, base_lo = 0, t = a;
     if (a > 1) {
@@ -238,21 +250,21 @@ void NAME(spec_arctan)(real x, real *y, real *derivative)
     else *derivative = 1 / FMA(a, a, 1);
 }
 
-typedef void activation(real x, real *y, real *derivative);
+typedef void activation(real x, real parameter, real *y, real *derivative);
 
-/* Y = f(X), n elements */
-void NAME(spec_activation)(activation *f, size_t n, const real *x, real *y)
+/* Y = f(X), n elements; the parameter is rounded to the type */
+void NAME(spec_activation)(activation *f, double parameter, size_t n, const real *x, real *y)
 {
     real unused;
-    for (size_t i = 0; i < n; i++) f(x[i], y + i, &unused);
+    for (size_t i = 0; i < n; i++) f(x[i], (real)parameter, y + i, &unused);
 }
 
 /* dC/dX = dC/dY f'(X): one product for each element */
-void NAME(spec_activation_gradient)(activation *f, size_t n, const real *x, const real *y_gradient, real *x_gradient)
+void NAME(spec_activation_gradient)(activation *f, double parameter, size_t n, const real *x, const real *y_gradient, real *x_gradient)
 {
     for (size_t i = 0; i < n; i++) {
         real unused, derivative;
-        f(x[i], &unused, &derivative);
+        f(x[i], (real)parameter, &unused, &derivative);
         x_gradient[i] = y_gradient[i] * derivative;
     }
 }
@@ -289,6 +301,7 @@ void NAME(spec_gradient_descent)(size_t n, real *parameters, const real *gradien
 
 typedef struct {
     activation *f; /* an activation, or NULL: a dense layer */
+    double parameter;
     size_t in, out;
     real *weight, *bias; /* bias may be NULL */
 } layer;
@@ -302,7 +315,7 @@ static real *room(size_t n)
 
 static void forward(const layer *l, size_t rows, const real *x, real *y)
 {
-    if (l->f) NAME(spec_activation)(l->f, rows * l->in, x, y);
+    if (l->f) NAME(spec_activation)(l->f, l->parameter, rows * l->in, x, y);
     else NAME(spec_affine)(rows, l->in, l->out, l->weight, x, l->bias, y);
 }
 
@@ -310,7 +323,7 @@ static void forward(const layer *l, size_t rows, const real *x, real *y)
 static void backward_and_update(const layer *l, size_t rows, const real *x, const real *y_gradient, real *x_gradient, double rate)
 {
     if (l->f) {
-        NAME(spec_activation_gradient)(l->f, rows * l->in, x, y_gradient, x_gradient);
+        NAME(spec_activation_gradient)(l->f, l->parameter, rows * l->in, x, y_gradient, x_gradient);
         return;
     }
     NAME(spec_input_gradient)(rows, l->in, l->out, l->weight, y_gradient, x_gradient);
