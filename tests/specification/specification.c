@@ -283,11 +283,14 @@ double NAME(spec_mean_squared_error)(size_t n, const real *prediction, const rea
     return n ? sum / (double)n : 0;
 }
 
-/* (p_i - t_i) times 2/n, which is computed in double precision and then rounded to the type */
+/* twice p_i - t_i, times 1/n, which is computed in double precision and then rounded to the type */
 void NAME(spec_mean_squared_error_gradient)(size_t n, const real *prediction, const real *target, real *gradient)
 {
-    const real scale = (real)(2.0 / (double)n);
-    for (size_t i = 0; i < n; i++) gradient[i] = (prediction[i] - target[i]) * scale;
+    const real scale = (real)(1.0 / (double)n);
+    for (size_t i = 0; i < n; i++) {
+        const real difference = prediction[i] - target[i];
+        gradient[i] = (difference + difference) * scale;
+    }
 }
 
 /* theta = theta - rate gradient, with the rate rounded to the type */
