@@ -243,7 +243,7 @@ def _formula(case: Case) -> Callable[..., Any]:
     row = pynn.kernels.ACTIVATIONS[case.arguments[0]]
     also = f", {row.parameter}={row.default!r}" if row.parameter else ""
     arguments, body = ("x", row.formula) if case.function == "activation" else ("x, dy", f"dy * ({row.derivative})")
-    return eval(f"lambda name, {arguments}{also}: {body}", vars(np))  # type: ignore[no-any-return]  # a formula out of pynn's own list
+    return eval(f"lambda name, {arguments}{also}: {body}", dict(pynn.reference.WORDS))  # type: ignore[no-any-return]  # a formula out of pynn's own list
 
 
 def _time(case: Case, options: argparse.Namespace) -> None:

@@ -3,6 +3,8 @@
 
 #include "math.h"
 
+#include "decay.h"
+
 #include "activations.h"
 #include "costs.h"
 #include "lines.h"

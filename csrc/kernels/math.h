@@ -12,6 +12,7 @@
  */
 #define NUMBER(f32, f64) ((T)(IS_F64 ? (f64) : (f32))) /* a constant of the element type */
 #define polynomial F(polynomial)
+#define exp_polynomial F(exp_polynomial)
 #define exp_parts F(exp_parts)
 #define exp_split F(exp_split)
 #define exp_sum F(exp_sum)
@@ -33,15 +34,8 @@ INLINE V polynomial(V z, V z2, const T *c, int n, int single)
     return sum;
 }
 
-/* e^v = (1 + p) / S, what tanh and sigmoid are made of, for v >= 0 or NaN: v = j ln 2 + r, j whole, S = 2^-j, p = e^r - 1.
- * |r| <= (ln 2)/2 while 2^-j can be stored, be it as a subnormal; then j stays and r grows, until the functions have vanished. */
-typedef struct {
-    V w, r, r_lo; /* r = w + r_lo rounded, w exact */
-    V z, c;       /* p = r + z c, z = r^2 */
-    V minus_s;    /* -S */
-} exp_parts;
-
-INLINE exp_parts exp_split(V v)
+/* c of e^r - 1 = r + r^2 c, |r| <= (ln 2)/2 */
+INLINE V exp_polynomial(V r, V z)
 {
     static const T c[] = {
 #if IS_F64 /* relative error of p 2^-59.6 */
@@ -60,6 +54,19 @@ INLINE exp_parts exp_split(V v)
         0.5f, 0x1.555554p-3f, 0x1.5554bp-5f, 0x1.11118ap-7f, 0x1.6d723ep-10f, 0x1.a032e4p-13f,
 #endif
     };
+    return polynomial(r, z, c, sizeof c / sizeof *c, 0);
+}
+
+/* e^v = (1 + p) / S, what tanh and sigmoid are made of, for v >= 0 or NaN: v = j ln 2 + r, j whole, S = 2^-j, p = e^r - 1.
+ * |r| <= (ln 2)/2 while 2^-j can be stored, be it as a subnormal; then j stays and r grows, until the functions have vanished. */
+typedef struct {
+    V w, r, r_lo; /* r = w + r_lo rounded, w exact */
+    V z, c;       /* p = r + z c, z = r^2 */
+    V minus_s;    /* -S */
+} exp_parts;
+
+INLINE exp_parts exp_split(V v)
+{
     const V last = v_set1(NUMBER(103.5, 744.6)), end = v_set1(NUMBER(105.5, 746.6));
     /* What is added to it is rounded to a whole number, in the low bits, from which v_exponent makes 2^64 S or 2^512 S. */
     const V shift = v_set1(NUMBER(0x1.8p23 + 64, 0x1.8p52 + 512));
@@ -71,7 +78,7 @@ INLINE exp_parts exp_split(V v)
     e.r_lo = v_mul(minus_j, v_set1(NUMBER(0x1.7f7d1cp-20, 0x1.ef35793c7673p-45)));
     e.r = v_fma(minus_j, v_set1(NUMBER(0x1.7f7d1cp-20, 0x1.ef35793c7673p-45)), e.w);
     e.z = v_mul(e.r, e.r);
-    e.c = polynomial(e.r, e.z, c, sizeof c / sizeof *c, 0);
+    e.c = exp_polynomial(e.r, e.z);
     return e;
 }
 

@@ -1,0 +1,311 @@
+/* decay.h: functions made of e^-|x|: ELU, softplus, and x times a number between 0 and 1 (SiLU, GELU, Mish), each with its derivative.
+ *
+ * The rules of math.h hold. What vanishes as x -> -infinity is computed as a product, with e^-|x| as a factor and its power of two
+ * multiplied in last, so that it keeps its digits until it is subnormal and is rounded once there. Where f' crosses zero, at
+ * x = -0.75 to -1.28, any formula that subtracts has lost its digits: there f' is (x - crossing) times a polynomial.
+ */
+#define exp_decay F(exp_decay)
+#define exp_negative F(exp_negative)
+#define shrink F(shrink)
+#define decay_sum F(decay_sum)
+#define decay_divisor F(decay_divisor)
+#define quotient F(quotient)
+#define two_sum_lo F(two_sum_lo)
+#define slope_below F(slope_below)
+#define near_crossing F(near_crossing)
+#define math_elu F(math_elu)
+#define math_softplus F(math_softplus)
+#define math_gate F(math_gate)
+#define math_silu F(math_silu)
+#define math_gelu F(math_gelu)
+#define math_gelu_tanh F(math_gelu_tanh)
+#define math_mish F(math_mish)
+
+/* e^-(v + v_lo) = S u, u + u_lo = 1 + p, S = 2^-j, for v >= 0 or NaN. |r| <= (ln 2)/2 up to v = 128 or 1060 (EXP_END), far beyond where
+ * e^-v, and x^2 e^-v, have vanished; from there on j stays. */
+#define EXP_END NUMBER(128, 1060)
+typedef struct {
+    V p, p_lo;
+    V u, u_lo;
+    V s;     /* S, subnormal and 0 where it must be */
+    V scale; /* 2^64 S or 2^512 S, which is normal */
+} exp_decay;
+
+INLINE exp_decay exp_negative(V v, V v_lo)
+{
+    const V one = v_set1(1), end = v_set1(EXP_END + 2), shift = v_set1(NUMBER(0x1.8p23 + 64, 0x1.8p52 + 512));
+    const V t = v_fma(v_min(v, v_set1(EXP_END)), v_set1(NUMBER(-0x1.715476p+0, -0x1.71547652b82fep+0)), shift); /* never NaN */
+    const V minus_j = v_sub(t, shift);
+    const V w = v_fma(minus_j, v_set1(NUMBER(-0x1.62e4p-1, -0x1.62e42fefa38p-1)), v_neg(v_min(end, v))); /* exact, see exp_split */
+    const V r_lo = v_sub(v_mul(minus_j, v_set1(NUMBER(-0x1.7f7d1cp-20, -0x1.ef35793c7673p-45))), v_lo);
+    const V r = v_add(w, r_lo), z = v_mul(r, r), small = v_fma(z, exp_polynomial(r, z), r_lo);
+    exp_decay e;
+    e.p = v_add(w, small);
+    e.p_lo = v_add(v_sub(w, e.p), small);
+    e.u = v_add(one, e.p);
+    e.u_lo = v_add(v_add(v_sub(one, e.u), e.p), e.p_lo);
+    e.scale = v_exponent(t);
+    e.s = v_mul(e.scale, v_set1(NUMBER(0x1p-64, 0x1p-512)));
+    return e;
+}
+
+/* a S, rounded once, for a < 2^64 or 2^512 */
+INLINE V shrink(V a, V scale) { return v_mul(v_mul(a, scale), v_set1(NUMBER(0x1p-64, 0x1p-512))); }
+
+/* what a + b lacks, the sum being given (Knuth, The Art of Computer Programming 2, 4.2.2) */
+INLINE V two_sum_lo(V a, V b, V sum)
+{
+    const V b_part = v_sub(sum, a);
+    return v_add(v_sub(a, v_sub(sum, b_part)), v_sub(b, b_part));
+}
+
+/* A number d + d_lo, and q = 1/d rounded, error = 1 - q (d + d_lo) */
+typedef struct {
+    V d, d_lo, q, error;
+} decay_sum;
+
+INLINE decay_sum decay_divisor(V d, V d_lo)
+{
+    decay_sum s = {.d = d, .d_lo = d_lo};
+    s.q = v_div(v_set1(1), d);
+    const V minus_q = v_sub(v_zero(), s.q);
+    s.error = v_fma(minus_q, d_lo, v_fma(minus_q, d, v_set1(1)));
+    return s;
+}
+
+/* (n + n_lo) / (d + d_lo) */
+INLINE V quotient(V n, V n_lo, decay_sum s)
+{
+    const V first = v_mul(n, s.q), minus = v_sub(v_zero(), first);
+    return v_fma(v_add(v_fma(minus, s.d_lo, v_fma(minus, s.d, n)), n_lo), s.q, first);
+}
+
+/* (n + n_lo) u S / (d + d_lo)^2 */
+INLINE V slope_below(V n, V n_lo, exp_decay e, decay_sum s)
+{
+    const V a = v_mul(n, e.u), a_lo = v_fma(n_lo, e.u, v_fma(n, e.u_lo, v_fma(n, e.u, v_sub(v_zero(), a))));
+    const V b = v_mul(s.q, s.q), b_lo = v_fma(v_add(s.error, s.error), b, v_fma(s.q, s.q, v_sub(v_zero(), b)));
+    const V m = v_mul(a, b), m_lo = v_fma(a_lo, b, v_fma(a, b_lo, v_fma(a, b, v_sub(v_zero(), m))));
+    return shrink(v_add(m, m_lo), e.scale);
+}
+
+/* f' next to its zero at -(crossing + crossing_lo): (x - zero) c(x - zero) within reach of it, else df */
+INLINE V near_crossing(V x, T crossing, T crossing_lo, T reach, const T *c, int n, V df)
+{
+    const V t = v_add(x, v_set1(crossing)), z = v_mul(t, t); /* exact there */
+    const V local = v_mul(v_add(t, v_set1(crossing_lo)), polynomial(t, z, c, n, 2));
+    return v_select(v_lt(v_abs(t), v_set1(reach)), local, df);
+}
+
+/* For x <= 0, f = (a + a_lo) (e^x - 1), f' = (a + a_lo) e^x. Below x = -EXP_END f' is 0, as it is for any a below 2^36 (float64: 2^460). */
+INLINE void math_elu(V x, V a, V a_lo, V *y, V *df)
+{
+    const V v = v_abs(x), one = v_set1(1);
+    const exp_decay e = exp_negative(v, v_zero());
+    const V base = v_sub(e.s, one), h = v_fma(e.s, e.p, base);
+    const V h_lo = v_fma(e.s, e.p_lo, v_fma(e.s, e.p, v_sub(base, h)));
+    *y = v_fma(a, h, v_fma(a, h_lo, v_mul(a_lo, h)));
+    const V g = v_fma(a, e.u, v_fma(a, e.u_lo, v_mul(a_lo, e.u)));
+    const V tail = v_select(v_le(v_set1(EXP_END), v), v_zero(), shrink(g, e.scale));
+    *df = v_select(v_lt(v, v_set1(64)), v_mul(g, e.s), tail); /* a 2^64 may overflow */
+}
+
+/* softplus(x) = max(x, 0) + log(1 + q), f' = q / (1 + q) for x < 0, 1 / (1 + q) for x >= 0, where q = e^-|x| */
+INLINE void math_softplus(V x, V *y, V *df)
+{
+    static const T c[] = {
+#if IS_F64 /* log(1 + q) = q - q^2 / 2 + q^3 c(q), 0 <= q <= 1, relative error 2^-55.2 */
+        0x1.5555555555014p-2,  -0x1.ffffffffb964fp-3, 0x1.9999998d8c304p-3,   -0x1.5555542f3cb1fp-3, 0x1.2492372d71e52p-3,
+        -0x1.fffe7a81110b7p-4, 0x1.c7106aa6a5d71p-4,  -0x1.9951c42e076e7p-4,  0x1.731085fd570d4p-4,  -0x1.50942b7db427p-4,
+        0x1.2d1af855e0acfp-4,  -0x1.032b91952dc29p-4, 0x1.9e97e220165cdp-5,   -0x1.27c80251454e3p-5, 0x1.685964fa67a53p-6,
+        -0x1.65e7c6acd172ap-7, 0x1.12b383d6f3b09p-8,  -0x1.2eff0248bb24ep-10, 0x1.a8d51f05cffb9p-13, -0x1.1b33c61b102cep-16,
+#else /* 2^-28.1 */
+        0x1.55549cp-2f, -0x1.ffd92ep-3f, 0x1.97f9b6p-3f,  -0x1.4be012p-3f, 0x1.0281b6p-3f,
+        -0x1.5c7a8p-4f, 0x1.64daf2p-5f,  -0x1.d57cfcp-7f, 0x1.20ebb4p-9f,
+#endif
+    };
+    const V one = v_set1(1), zero = v_zero();
+    const exp_decay e = exp_negative(v_abs(x), zero);
+    const V q = v_mul(e.u, e.s), q_lo = v_mul(e.u_lo, e.s), z = v_mul(q, q);
+    const V slope = v_fma(q, v_fma(q, v_set1((T)0.5), v_neg(one)), one); /* about 1 / (1 + q), to 6% */
+    const V minus_half = v_mul(q, v_set1((T)-0.5)), two_terms = v_fma(minus_half, q, q),
+            two_terms_lo = v_fma(minus_half, q, v_sub(q, two_terms));
+    const V rest = v_fma(v_mul(z, q), polynomial(q, z, c, sizeof c / sizeof *c, 0), v_fma(q_lo, slope, two_terms_lo));
+    const V h = v_add(two_terms, rest), h_lo = v_add(v_sub(two_terms, h), rest);
+    *y = v_add(v_add(v_select(v_lt(zero, x), x, zero), h_lo), h);
+    const V d = v_add(one, q), d_lo = v_add(v_add(v_sub(one, d), q), q_lo);
+    const decay_sum s = decay_divisor(d, d_lo);
+    const M negative = v_lt(x, zero);
+    *df = quotient(v_select(negative, q, one), v_select(negative, q_lo, zero), s);
+}
+
+/* f = x / (1 + e^-g) for an odd g, of x's sign: |f| = v q / (1 + q) for x < 0, v / (1 + q) for x >= 0, with v = |x| <= EXP_END, q = e^-|g|;
+ * f' = q (1 + q - w) / (1 + q)^2 for x < 0, w = v g'(v), and f'(x) = 1 - f'(-x) */
+INLINE void math_gate(V v, M negative, exp_decay e, V w, V w_lo, V *y, V *df)
+{
+    const V one = v_set1(1), zero = v_zero();
+    const V q = v_mul(e.u, e.s), q_lo = v_mul(e.u_lo, e.s);
+    const V d = v_add(one, q), d_lo = v_add(v_add(v_sub(one, d), q), q_lo);
+    const decay_sum s = decay_divisor(d, d_lo);
+    const V product = v_mul(v, e.u), product_lo = v_fma(v, e.u_lo, v_fma(v, e.u, v_sub(zero, product)));
+    const V n = v_select(negative, product, v), n_lo = v_select(negative, product_lo, zero);
+    *y = shrink(quotient(n, n_lo, s), v_select(negative, e.scale, v_set1(NUMBER(0x1p64, 0x1p512))));
+    const V minus_w = v_sub(zero, w), difference = v_add(d, minus_w);
+    const V m = slope_below(difference, v_add(two_sum_lo(d, minus_w, difference), v_sub(d_lo, w_lo)), e, s);
+    *df = v_select(negative, m, v_sub(one, m));
+}
+
+/* SiLU: g = x */
+INLINE void math_silu(V x, V *y, V *df)
+{
+    static const T c[] = {
+#if IS_F64 /* relative error of f' near its zero 2^-55 */
+        0x1.be1410460527fp-3,  0x1.2c563458cc0b5p-3,  0x1.353eb573c94bbp-6,  -0x1.f2d0e32c355f6p-7,  -0x1.b0f82c3b5c214p-8,
+        0x1.098efaff0870ap-13, 0x1.a2a7336d84fd7p-11, 0x1.84e90afa2aec8p-13, -0x1.530a3cf185a84p-15,
+#else /* 2^-26 */
+        0x1.be141p-3f, 0x1.2c5634p-3f, 0x1.35476cp-6f, -0x1.f2c694p-7f, -0x1.cc9c2ep-8f,
+#endif
+    };
+    const V v = v_min(v_set1(EXP_END), v_abs(x));
+    V f, slope;
+    math_gate(v, v_lt(x, v_zero()), exp_negative(v, v_zero()), v, v_zero(), &f, &slope);
+    slope = near_crossing(x, NUMBER(0x1.474974p+0, 0x1.474973c84120bp+0), NUMBER(-0x1.bdf6fap-27, 0x1.f8d74bc9ac154p-54), (T)0.0625, c,
+                          sizeof c / sizeof *c, slope);
+    *y = v_select(v_lt(x, v_set1(EXP_END)), v_copysign(f, x), x); /* NaN stays what it is */
+    *df = v_select(v_eq(x, x), slope, x);
+}
+
+/* GELU by tanh: x (1 + tanh(g / 2)) / 2 = x / (1 + e^-g), g = x (A + B x^2), A = sqrt(8 / pi), B = 0.044715 A */
+INLINE void math_gelu_tanh(V x, V *y, V *df)
+{
+    static const T c[] = {
+#if IS_F64 /* relative error of f' near its zero 2^-55 */
+        0x1.b8bacd2c96b91p-2,   0x1.8cd1a2b2fff2cp-2,  -0x1.029615edaef1cp-6, -0x1.d2b773463f0fbp-4,
+        -0x1.104a83efe2213p-6,  0x1.427996afdd903p-6,  0x1.58c9f231169d5p-8,  -0x1.3d8c9a9ab5edbp-9,
+        -0x1.e647f56864c99p-11, 0x1.132d4bc8b1edbp-12, 0x1.06e4afaab29b6p-13,
+#else /* 2^-25 */
+        0x1.b8bacep-2f, 0x1.8cd1a4p-2f, -0x1.02a5a8p-6f, -0x1.d2bc42p-4f, -0x1.0bc4p-6f, 0x1.45a0b6p-6f,
+#endif
+    };
+    const V a = v_set1(NUMBER(0x1.988454p+0, 0x1.9884533d43651p+0)), a_lo = v_set1(NUMBER(-0x1.857936p-25, -0x1.cbc0d30ebfd15p-54));
+    const V b = v_set1(NUMBER(0x1.2444f2p-4, 0x1.2444f2a4d8b4bp-4)), b_lo = v_set1(NUMBER(0x1.49b16ap-29, -0x1.3023b0e5fbc6ep-58)),
+            b3 = v_set1(NUMBER(0x1.b6676cp-3, 0x1.b6676bf7450fp-3)), zero = v_zero();
+    const V v = v_min(v_set1(NUMBER(16, 32)), v_abs(x)); /* e^-g(16) has vanished */
+    const V square = v_mul(v, v), square_lo = v_fma(v, v, v_sub(zero, square));
+    const V bs = v_mul(b, square), bs_lo = v_fma(b, square, v_sub(zero, bs));
+    const V sum = v_add(a, bs);
+    const V sum_lo = v_add(two_sum_lo(a, bs, sum), v_add(v_fma(b_lo, square, v_fma(b, square_lo, bs_lo)), a_lo));
+    const V g = v_mul(v, sum), g_lo = v_fma(v, sum_lo, v_fma(v, sum, v_sub(zero, g)));
+    const V slope = v_fma(b3, square, a),
+            slope_lo = v_add(v_fma(b3, square, v_sub(a, slope)), a_lo); /* g', to more than T where it matters */
+    const V w = v_mul(v, slope), w_lo = v_fma(v, slope_lo, v_fma(v, slope, v_sub(zero, w)));
+    V f, derivative;
+    math_gate(v, v_lt(x, zero), exp_negative(g, g_lo), w, w_lo, &f, &derivative);
+    derivative = near_crossing(x, NUMBER(0x1.8142ap-1, 0x1.81429f9e97e4dp-1), NUMBER(-0x1.85a06cp-27, -0x1.3ce60c9e3b279p-55), (T)0.125, c,
+                               sizeof c / sizeof *c, derivative);
+    *y = v_select(v_lt(x, v_set1(NUMBER(16, 32))), v_copysign(f, x), x);
+    *df = v_select(v_eq(x, x), derivative, x);
+}
+
+/* GELU: f = x Phi(x), f' = Phi(x) + x phi(x), where Phi(-v) = e^(-v^2 / 2) R, R = P(t) / (v + k), t = (v - k) / (v + k), v = |x|
+ * (Shepherd and Laframboise, 1981, map erfc so), phi(v) = e^(-v^2 / 2) / sqrt(2 pi). m = f'(-v) = e^(-v^2 / 2) (R - v / sqrt(2 pi)),
+ * and for x >= 0, f = v - v Phi(-v), f' = 1 - m. */
+INLINE void math_gelu(V x, V *y, V *df)
+{
+    static const T p[] = {
+#if IS_F64 /* k = 7, relative error 2^-55.6 for v <= 39.5 */
+        0x1.90a4fcc7f781p-1,   -0x1.72da1c1f15cb3p-1,  0x1.3d7bcb4d10b5ep-1,   -0x1.f5e08fef658a9p-2, 0x1.6d39722d24527p-2,
+        -0x1.e7670eca971c9p-3, 0x1.2876f95246c1ep-3,   -0x1.45ff387dfca36p-4,  0x1.40023062e1cb4p-5,  -0x1.12fecbea8fd8fp-6,
+        0x1.8ff7eb36f86d4p-8,  -0x1.caf786b55e71dp-10, 0x1.5042fd3a7c0aap-12,  0x1.404cfade06b25p-17, -0x1.0e7de940eb7p-15,
+        0x1.74276e795ba62p-17, -0x1.65da6f3da956bp-21, -0x1.f3941e265d2d2p-21, 0x1.78ebf08c94b33p-22, 0x1.8b062f0e0bf1ap-27,
+        -0x1.8282d22fa1fbp-25, 0x1.6d99e6dfe4dd6p-28,  0x1.1df7da3fba7a5p-28,
+#else /* k = 5, 2^-27.7 for v <= 15 */
+        0x1.89d3acp-1f, -0x1.54ad04p-1f, 0x1.fb315cp-2f,   -0x1.410fp-2f,   0x1.51f6eap-3f,  -0x1.1b1052p-4f,
+        0x1.54b9dcp-6f, -0x1.9040b2p-9f, -0x1.c00f68p-11f, 0x1.4d0ce6p-11f, 0x1.929078p-14f,
+#endif
+    };
+    static const T c[] = {
+#if IS_F64 /* relative error of f' near its zero 2^-53.8 */
+        0x1.b9d98fa5a3215p-2,  0x1.8d9a941de3ac4p-2,  -0x1.2a2ef9bb85814p-6,  -0x1.d2fa4c17c7463p-4,  -0x1.e4088245cd30ap-7,
+        0x1.3e346dedfb4fdp-6,  0x1.297b9dc6dbc1dp-8,  -0x1.258a6b52d7f36p-9,  -0x1.868139a257f1cp-11, 0x1.86c4b773ce51dp-13,
+        0x1.69768347d116cp-14, -0x1.755900af189ep-17, -0x1.04ea88116b82cp-17,
+#else /* 2^-26 */
+        0x1.b9d99p-2f, 0x1.8d9a9p-2f, -0x1.2a319ap-6f, -0x1.d2f23cp-4f, -0x1.e35b54p-7f, 0x1.3a3328p-6f, 0x1.19d6c8p-8f,
+#endif
+    };
+    const V zero = v_zero(), one = v_set1(1), k = v_set1(NUMBER(5, 7));
+    const M negative = v_lt(x, zero);
+    const V v = v_min(v_set1(NUMBER(15, 39.5)), v_abs(x));
+    const V square = v_mul(v, v), square_lo = v_fma(v, v, v_sub(zero, square)), half = v_set1((T)0.5);
+    const exp_decay e = exp_negative(v_mul(half, square), v_mul(half, square_lo));
+    const V d = v_add(v, k), d_lo = two_sum_lo(k, v, d);
+    const decay_sum s = decay_divisor(d, d_lo);
+    const V minus_2k = v_set1(NUMBER(-10, -14)), part = v_mul(minus_2k, s.q), part_lo = v_fma(minus_2k, s.q, v_sub(zero, part));
+    const V t = v_add(one, part), t_lo = v_fma(part, s.error, v_add(v_add(v_sub(part, t), one), part_lo));
+    const V z = v_mul(t, t), c0 = v_set1(p[0]), rest = polynomial(t, z, p + 1, sizeof p / sizeof *p - 1, IS_F64 ? 4 : 3);
+    const V n = v_fma(t, rest, c0);
+    static const T p_slope[] = {NUMBER(-0.659, -0.682), NUMBER(0.953, 1.28), NUMBER(-1.07, -2.34), NUMBER(0.948, 2.04)}; /* P', to 20% */
+    const V slope = polynomial(t, z, p_slope, 4, 0);
+    const V n_lo = v_fma(t_lo, slope, v_fma(t, rest, v_sub(c0, n)));
+    const V r = v_mul(n, s.q), minus_r = v_sub(zero, r);
+    const V r_lo = v_mul(v_add(v_fma(minus_r, s.d_lo, v_fma(minus_r, s.d, n)), n_lo), s.q);
+    const V vr = v_mul(v, r), vr_lo = v_fma(v, r_lo, v_fma(v, r, v_sub(zero, vr)));
+    const V h = v_mul(vr, e.u), h_lo = v_fma(vr_lo, e.u, v_fma(vr, e.u_lo, v_fma(vr, e.u, v_sub(zero, h))));
+    const V product = v_add(h, h_lo); /* v R u */
+    const V f = v_select(negative, shrink(product, e.scale), v_fma(v_sub(zero, product), e.s, v));
+    *y = v_select(v_lt(x, v_set1(NUMBER(15, 39.5))), v_copysign(f, x), x);
+    const V density = v_set1(NUMBER(-0x1.988454p-2, -0x1.9884533d43651p-2)),
+            density_lo = v_set1(NUMBER(0x1.857936p-27, 0x1.cbc0d30ebfd15p-56));
+    const V difference = v_fma(density, v, r);
+    const V difference_lo = v_add(v_fma(density, v, v_sub(r, difference)), v_fma(density_lo, v, r_lo));
+    const V du = v_mul(difference, e.u);
+    const V du_lo = v_fma(difference_lo, e.u, v_fma(difference, e.u_lo, v_fma(difference, e.u, v_sub(zero, du))));
+    const V m = shrink(v_add(du, du_lo), e.scale);
+    const V derivative = near_crossing(x, NUMBER(0x1.80ead2p-1, 0x1.80ead197f00b4p-1), NUMBER(-0x1.a03fd4p-27, -0x1.13e74c58cada8p-56),
+                                       (T)0.25, c, sizeof c / sizeof *c, v_select(negative, m, v_sub(one, m)));
+    *df = v_select(v_eq(x, x), derivative, x);
+}
+
+/* Mish: f = x tanh(softplus(x)), q = e^-|x|. For x < 0, f = x q C / D with C = 2 + q, D = 2 + 2q + q^2, and
+ * f' = q (C D - 4 |x| (1 + q)) / D^2; for x >= 0, f = x C / D with C = 1 + 2q, D = C + 2q^2, and
+ * f' = 1 - 2q^2 (D - 2 x (1 + q)) / D^2. */
+INLINE void math_mish(V x, V *y, V *df)
+{
+    static const T c[] = {
+#if IS_F64 /* relative error of f' near its zero 2^-53.9 */
+        0x1.115acb42500bbp-2,  0x1.a34a251d8ad88p-3,  0x1.574f121a88688p-5,  -0x1.4c222fe6a16c2p-6, -0x1.03369d587035fp-6,
+        -0x1.b87dd6537b7e7p-9, 0x1.1e5f4ae52a561p-10, 0x1.0360af82eaa42p-10, 0x1.0800b90aaf243p-12,
+#else /* 2^-24.5 */
+        0x1.115accp-2f, 0x1.a34a28p-3f, 0x1.57375ap-5f, -0x1.4c6e02p-6f, -0x1.ba63f8p-7f,
+#endif
+    };
+    const V zero = v_zero(), one = v_set1(1), two = v_set1(2);
+    const V v = v_min(v_set1(EXP_END), v_abs(x));
+    const M negative = v_lt(x, zero);
+    const exp_decay e = exp_negative(v, zero);
+    const V q = v_mul(e.u, e.s), q_lo = v_mul(e.u_lo, e.s), z = v_mul(q, q), z_lo = v_fma(q, q, v_sub(zero, z));
+    const V a = v_select(negative, two, one), b = v_select(negative, one, two); /* D = a + 2q + b q^2 */
+    const V q2 = v_add(q, q), sum = v_add(a, q2), bz = v_mul(b, z);
+    const V sum_lo = v_fma(two, q_lo, two_sum_lo(a, q2, sum));
+    const V d = v_add(sum, bz), d_lo = v_add(v_add(v_sub(sum, d), bz), v_fma(b, v_fma(q2, q_lo, z_lo), sum_lo));
+    const V c2 = v_add(two, q), numerator = v_select(negative, c2, sum);
+    const V numerator_lo = v_select(negative, v_add(v_add(v_sub(two, c2), q), q_lo), sum_lo);
+    const decay_sum s = decay_divisor(d, d_lo);
+    const V xu = v_mul(v, e.u), xu_lo = v_fma(v, e.u_lo, v_fma(v, e.u, v_sub(zero, xu)));
+    const V factor = v_select(negative, xu, v), factor_lo = v_select(negative, xu_lo, zero);
+    const V n = v_mul(factor, numerator);
+    const V n_lo = v_fma(factor_lo, numerator, v_fma(factor, numerator_lo, v_fma(factor, numerator, v_sub(zero, n))));
+    const V f = shrink(quotient(n, n_lo, s), v_select(negative, e.scale, v_set1(NUMBER(0x1p64, 0x1p512))));
+    *y = v_select(v_lt(x, v_set1(EXP_END)), v_copysign(f, x), x);
+
+    const V inverse = v_fma(s.q, s.error, s.q), v4 = v_mul(v, v_set1(4)), b1 = v_add(one, q), b1_lo = v_add(v_add(v_sub(one, b1), q), q_lo);
+    const V cd = v_mul(c2, d), cd_lo = v_fma(numerator_lo, d, v_fma(c2, d_lo, v_fma(c2, d, v_sub(zero, cd))));
+    const V vb = v_mul(v4, b1), vb_lo = v_fma(v4, b1_lo, v_fma(v4, b1, v_sub(zero, vb)));
+    const V minus_vb = v_sub(zero, vb), difference = v_add(cd, minus_vb);
+    const V below = slope_below(difference, v_add(two_sum_lo(cd, minus_vb, difference), v_sub(cd_lo, vb_lo)), e, s);
+    const V half = v_mul(vb, v_set1((T)0.5)); /* 2 x (1 + q) */
+    const V above = v_fma(v_mul(v_mul(bz, inverse), inverse), v_sub(half, d), one);
+    const V derivative = near_crossing(x, NUMBER(0x1.31432cp+0, 0x1.31432c0d12d84p+0), NUMBER(0x1.a25b08p-29, 0x1.bf319154da21p-55),
+                                       (T)0.0625, c, sizeof c / sizeof *c, v_select(negative, below, above));
+    *df = v_select(v_eq(x, x), derivative, x);
+}
