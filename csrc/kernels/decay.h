@@ -11,7 +11,7 @@
 #define decay_divisor F(decay_divisor)
 #define quotient F(quotient)
 #define two_sum_lo F(two_sum_lo)
-#define slope_below F(slope_below)
+#define scaled_ratio F(scaled_ratio)
 #define near_crossing F(near_crossing)
 #define math_elu F(math_elu)
 #define math_softplus F(math_softplus)
@@ -80,20 +80,20 @@ INLINE V quotient(V n, V n_lo, decay_sum s)
     return v_fma(v_add(v_fma(minus, s.d_lo, v_fma(minus, s.d, n)), n_lo), s.q, first);
 }
 
-/* (n + n_lo) u S / (d + d_lo)^2 */
-INLINE V slope_below(V n, V n_lo, exp_decay e, decay_sum s)
+/* (n + n_lo) (u + u_lo) S / (d + d_lo)^2 */
+INLINE V scaled_ratio(V n, V n_lo, V u, V u_lo, V scale, decay_sum s)
 {
-    const V a = v_mul(n, e.u), a_lo = v_fma(n_lo, e.u, v_fma(n, e.u_lo, v_fma(n, e.u, v_sub(v_zero(), a))));
+    const V a = v_mul(n, u), a_lo = v_fma(n_lo, u, v_fma(n, u_lo, v_fma(n, u, v_sub(v_zero(), a))));
     const V b = v_mul(s.q, s.q), b_lo = v_fma(v_add(s.error, s.error), b, v_fma(s.q, s.q, v_sub(v_zero(), b)));
     const V m = v_mul(a, b), m_lo = v_fma(a_lo, b, v_fma(a, b_lo, v_fma(a, b, v_sub(v_zero(), m))));
-    return shrink(v_add(m, m_lo), e.scale);
+    return shrink(v_add(m, m_lo), scale);
 }
 
 /* f' next to its zero at -(crossing + crossing_lo): (x - zero) c(x - zero) within reach of it, else df */
 INLINE V near_crossing(V x, T crossing, T crossing_lo, T reach, const T *c, int n, V df)
 {
     const V t = v_add(x, v_set1(crossing)), z = v_mul(t, t); /* exact there */
-    const V local = v_mul(v_add(t, v_set1(crossing_lo)), polynomial(t, z, c, n, 2));
+    const V factor = polynomial(t, z, c, n, 2), local = v_fma(t, factor, v_mul(v_set1(crossing_lo), factor));
     return v_select(v_lt(v_abs(t), v_set1(reach)), local, df);
 }
 
@@ -114,14 +114,14 @@ INLINE void math_elu(V x, V a, V a_lo, V *y, V *df)
 INLINE void math_softplus(V x, V *y, V *df)
 {
     static const T c[] = {
-#if IS_F64 /* log(1 + q) = q - q^2 / 2 + q^3 c(q), 0 <= q <= 1, relative error 2^-55.2 */
-        0x1.5555555555014p-2,  -0x1.ffffffffb964fp-3, 0x1.9999998d8c304p-3,   -0x1.5555542f3cb1fp-3, 0x1.2492372d71e52p-3,
+#if IS_F64 /* log(1 + q) = q - q^2 / 2 + q^3 (3/16 + c(q)), c(1) is about 0; 0 <= q <= 1, relative error 2^-55.2 */
+        0x1.2aaaaaaaaa028p-3,  -0x1.ffffffffb964fp-3, 0x1.9999998d8c304p-3,   -0x1.5555542f3cb1fp-3, 0x1.2492372d71e52p-3,
         -0x1.fffe7a81110b7p-4, 0x1.c7106aa6a5d71p-4,  -0x1.9951c42e076e7p-4,  0x1.731085fd570d4p-4,  -0x1.50942b7db427p-4,
         0x1.2d1af855e0acfp-4,  -0x1.032b91952dc29p-4, 0x1.9e97e220165cdp-5,   -0x1.27c80251454e3p-5, 0x1.685964fa67a53p-6,
         -0x1.65e7c6acd172ap-7, 0x1.12b383d6f3b09p-8,  -0x1.2eff0248bb24ep-10, 0x1.a8d51f05cffb9p-13, -0x1.1b33c61b102cep-16,
 #else /* 2^-28.1 */
-        0x1.55549cp-2f, -0x1.ffd92ep-3f, 0x1.97f9b6p-3f,  -0x1.4be012p-3f, 0x1.0281b6p-3f,
-        -0x1.5c7a8p-4f, 0x1.64daf2p-5f,  -0x1.d57cfcp-7f, 0x1.20ebb4p-9f,
+        0x1.2aa93800p-3f, -0x1.ffd92ep-3f, 0x1.97f9b6p-3f,  -0x1.4be012p-3f, 0x1.0281b6p-3f,
+        -0x1.5c7a8p-4f,   0x1.64daf2p-5f,  -0x1.d57cfcp-7f, 0x1.20ebb4p-9f,
 #endif
     };
     const V one = v_set1(1), zero = v_zero();
@@ -130,8 +130,11 @@ INLINE void math_softplus(V x, V *y, V *df)
     const V slope = v_fma(q, v_fma(q, v_set1((T)0.5), v_neg(one)), one); /* about 1 / (1 + q), to 6% */
     const V minus_half = v_mul(q, v_set1((T)-0.5)), two_terms = v_fma(minus_half, q, q),
             two_terms_lo = v_fma(minus_half, q, v_sub(q, two_terms));
-    const V rest = v_fma(v_mul(z, q), polynomial(q, z, c, sizeof c / sizeof *c, 0), v_fma(q_lo, slope, two_terms_lo));
-    const V h = v_add(two_terms, rest), h_lo = v_add(v_sub(two_terms, h), rest);
+    const V cube = v_mul(z, q), cube_lo = v_fma(v_fma(q, q, v_sub(zero, z)), q, v_fma(z, q, v_sub(zero, cube)));
+    const V third = v_set1((T)0.1875), terms = v_fma(third, cube, two_terms), terms_lo = v_fma(third, cube, v_sub(two_terms, terms));
+    const V small = v_fma(cube_lo, third, v_add(v_fma(q_lo, slope, two_terms_lo), terms_lo));
+    const V rest = v_fma(cube, polynomial(q, z, c, sizeof c / sizeof *c, 0), small);
+    const V h = v_add(terms, rest), h_lo = v_add(v_sub(terms, h), rest);
     *y = v_add(v_add(v_select(v_lt(zero, x), x, zero), h_lo), h);
     const V d = v_add(one, q), d_lo = v_add(v_add(v_sub(one, d), q), q_lo);
     const decay_sum s = decay_divisor(d, d_lo);
@@ -151,7 +154,7 @@ INLINE void math_gate(V v, M negative, exp_decay e, V w, V w_lo, V *y, V *df)
     const V n = v_select(negative, product, v), n_lo = v_select(negative, product_lo, zero);
     *y = shrink(quotient(n, n_lo, s), v_select(negative, e.scale, v_set1(NUMBER(0x1p64, 0x1p512))));
     const V minus_w = v_sub(zero, w), difference = v_add(d, minus_w);
-    const V m = slope_below(difference, v_add(two_sum_lo(d, minus_w, difference), v_sub(d_lo, w_lo)), e, s);
+    const V m = scaled_ratio(difference, v_add(two_sum_lo(d, minus_w, difference), v_sub(d_lo, w_lo)), e.u, e.u_lo, e.scale, s);
     *df = v_select(negative, m, v_sub(one, m));
 }
 
@@ -213,15 +216,15 @@ INLINE void math_gelu_tanh(V x, V *y, V *df)
 INLINE void math_gelu(V x, V *y, V *df)
 {
     static const T p[] = {
-#if IS_F64 /* k = 7, relative error 2^-55.6 for v <= 39.5 */
-        0x1.90a4fcc7f781p-1,   -0x1.72da1c1f15cb3p-1,  0x1.3d7bcb4d10b5ep-1,   -0x1.f5e08fef658a9p-2, 0x1.6d39722d24527p-2,
-        -0x1.e7670eca971c9p-3, 0x1.2876f95246c1ep-3,   -0x1.45ff387dfca36p-4,  0x1.40023062e1cb4p-5,  -0x1.12fecbea8fd8fp-6,
-        0x1.8ff7eb36f86d4p-8,  -0x1.caf786b55e71dp-10, 0x1.5042fd3a7c0aap-12,  0x1.404cfade06b25p-17, -0x1.0e7de940eb7p-15,
-        0x1.74276e795ba62p-17, -0x1.65da6f3da956bp-21, -0x1.f3941e265d2d2p-21, 0x1.78ebf08c94b33p-22, 0x1.8b062f0e0bf1ap-27,
-        -0x1.8282d22fa1fbp-25, 0x1.6d99e6dfe4dd6p-28,  0x1.1df7da3fba7a5p-28,
-#else /* k = 5, 2^-27.7 for v <= 15 */
-        0x1.89d3acp-1f, -0x1.54ad04p-1f, 0x1.fb315cp-2f,   -0x1.410fp-2f,   0x1.51f6eap-3f,  -0x1.1b1052p-4f,
-        0x1.54b9dcp-6f, -0x1.9040b2p-9f, -0x1.c00f68p-11f, 0x1.4d0ce6p-11f, 0x1.929078p-14f,
+#if IS_F64 /* k = 7, relative error 2^-57.5 for v <= 39.5 */
+        0x1.90a4fcc7f781p-1,    -0x1.72da1c1f15cb3p-1,  0x1.3d7bcb4d10b6fp-1,   -0x1.f5e08fef658e7p-2, 0x1.6d39722d2401cp-2,
+        -0x1.e7670eca9661ap-3,  0x1.2876f95251e6fp-3,   -0x1.45ff387e0b9f9p-4,  0x1.400230612a2a1p-5,  -0x1.12fecbe99be99p-6,
+        0x1.8ff7eb8963067p-8,   -0x1.caf786a25e524p-10, 0x1.5042e9be323acp-12,  0x1.404c206033e48p-17, -0x1.0e7c76c8d72f2p-15,
+        0x1.742b052f5bd49p-17,  -0x1.665d5c9a00d33p-21, -0x1.f40a94d5f1609p-21, 0x1.79a43680eaa36p-22, 0x1.aa3110d8d97dfp-27,
+        -0x1.8313603c03b0dp-25, 0x1.52d47ae17cfdfp-28,  0x1.1561023684cafp-28,
+#else /* k = 5, 2^-31.8 for v <= 15 */
+        0x1.89d3acp-1f, -0x1.54ad04p-1f, 0x1.fb3166p-2f,   -0x1.410ed8p-2f, 0x1.51f616p-3f,   -0x1.1b1bbep-4f,
+        0x1.54baf2p-6f, -0x1.88a228p-9f, -0x1.a512eap-11f, 0x1.20f4fep-11f, -0x1.8a3d6ep-15f, -0x1.d94b6ap-15f,
 #endif
     };
     static const T c[] = {
@@ -242,11 +245,15 @@ INLINE void math_gelu(V x, V *y, V *df)
     const decay_sum s = decay_divisor(d, d_lo);
     const V minus_2k = v_set1(NUMBER(-10, -14)), part = v_mul(minus_2k, s.q), part_lo = v_fma(minus_2k, s.q, v_sub(zero, part));
     const V t = v_add(one, part), t_lo = v_fma(part, s.error, v_add(v_add(v_sub(part, t), one), part_lo));
-    const V z = v_mul(t, t), c0 = v_set1(p[0]), rest = polynomial(t, z, p + 1, sizeof p / sizeof *p - 1, IS_F64 ? 4 : 3);
-    const V n = v_fma(t, rest, c0);
+    const V z = v_mul(t, t), tail = polynomial(t, z, p + 2, sizeof p / sizeof *p - 2, IS_F64 ? 3 : 2);
+    const V c1 = v_set1(p[1]), tail_t = v_mul(t, tail), rest = v_add(c1, tail_t);
+    const V c0_lo = v_set1(NUMBER(-0x1.e44004p-29, -0x1.12617e0e14318p-56)), c1_lo = v_set1(NUMBER(0x1.358586p-29, 0x1.9d2604c514931p-55));
+    const V rest_lo = v_add(v_add(v_sub(tail_t, rest), c1), v_add(v_fma(t, tail, v_sub(zero, tail_t)), c1_lo));
+    const V c0 = v_set1(p[0]), rest_t = v_mul(t, rest), n = v_add(c0, rest_t);
     static const T p_slope[] = {NUMBER(-0.659, -0.682), NUMBER(0.953, 1.28), NUMBER(-1.07, -2.34), NUMBER(0.948, 2.04)}; /* P', to 20% */
     const V slope = polynomial(t, z, p_slope, 4, 0);
-    const V n_lo = v_fma(t_lo, slope, v_fma(t, rest, v_sub(c0, n)));
+    const V n_lo =
+        v_fma(t, rest_lo, v_fma(t_lo, slope, v_add(two_sum_lo(c0, rest_t, n), v_add(v_fma(t, rest, v_sub(zero, rest_t)), c0_lo))));
     const V r = v_mul(n, s.q), minus_r = v_sub(zero, r);
     const V r_lo = v_mul(v_add(v_fma(minus_r, s.d_lo, v_fma(minus_r, s.d, n)), n_lo), s.q);
     const V vr = v_mul(v, r), vr_lo = v_fma(v, r_lo, v_fma(v, r, v_sub(zero, vr)));
@@ -256,8 +263,9 @@ INLINE void math_gelu(V x, V *y, V *df)
     *y = v_select(v_lt(x, v_set1(NUMBER(15, 39.5))), v_copysign(f, x), x);
     const V density = v_set1(NUMBER(-0x1.988454p-2, -0x1.9884533d43651p-2)),
             density_lo = v_set1(NUMBER(0x1.857936p-27, 0x1.cbc0d30ebfd15p-56));
-    const V difference = v_fma(density, v, r);
-    const V difference_lo = v_add(v_fma(density, v, v_sub(r, difference)), v_fma(density_lo, v, r_lo));
+    const V dv = v_mul(density, v), difference = v_add(r, dv);
+    const V dv_lo = v_fma(density_lo, v, v_fma(density, v, v_sub(zero, dv))),
+            difference_lo = v_add(two_sum_lo(r, dv, difference), v_add(dv_lo, r_lo));
     const V du = v_mul(difference, e.u);
     const V du_lo = v_fma(difference_lo, e.u, v_fma(difference, e.u_lo, v_fma(difference, e.u, v_sub(zero, du))));
     const V m = shrink(v_add(du, du_lo), e.scale);
@@ -295,17 +303,17 @@ INLINE void math_mish(V x, V *y, V *df)
     const V factor = v_select(negative, xu, v), factor_lo = v_select(negative, xu_lo, zero);
     const V n = v_mul(factor, numerator);
     const V n_lo = v_fma(factor_lo, numerator, v_fma(factor, numerator_lo, v_fma(factor, numerator, v_sub(zero, n))));
-    const V f = shrink(quotient(n, n_lo, s), v_select(negative, e.scale, v_set1(NUMBER(0x1p64, 0x1p512))));
+    const V scale = v_select(negative, e.scale, v_set1(NUMBER(0x1p64, 0x1p512))), f = shrink(quotient(n, n_lo, s), scale);
     *y = v_select(v_lt(x, v_set1(EXP_END)), v_copysign(f, x), x);
 
-    const V inverse = v_fma(s.q, s.error, s.q), v4 = v_mul(v, v_set1(4)), b1 = v_add(one, q), b1_lo = v_add(v_add(v_sub(one, b1), q), q_lo);
+    const V v4 = v_mul(v, v_set1(4)), b1 = v_add(one, q), b1_lo = v_add(v_add(v_sub(one, b1), q), q_lo);
+    const V vb = v_mul(v4, b1), vb_lo = v_fma(v4, b1_lo, v_fma(v4, b1, v_sub(zero, vb))), half = v_set1((T)0.5);
     const V cd = v_mul(c2, d), cd_lo = v_fma(numerator_lo, d, v_fma(c2, d_lo, v_fma(c2, d, v_sub(zero, cd))));
-    const V vb = v_mul(v4, b1), vb_lo = v_fma(v4, b1_lo, v_fma(v4, b1, v_sub(zero, vb)));
-    const V minus_vb = v_sub(zero, vb), difference = v_add(cd, minus_vb);
-    const V below = slope_below(difference, v_add(two_sum_lo(cd, minus_vb, difference), v_sub(cd_lo, vb_lo)), e, s);
-    const V half = v_mul(vb, v_set1((T)0.5)); /* 2 x (1 + q) */
-    const V above = v_fma(v_mul(v_mul(bz, inverse), inverse), v_sub(half, d), one);
+    const V plus = v_select(negative, cd, v_mul(half, vb)), plus_lo = v_select(negative, cd_lo, v_mul(half, vb_lo));
+    const V minus = v_sub(zero, v_select(negative, vb, d)), minus_lo = v_select(negative, vb_lo, d_lo), difference = v_add(plus, minus);
+    const V weight = v_select(negative, e.u, bz), weight_lo = v_select(negative, e.u_lo, v_mul(b, v_fma(q2, q_lo, z_lo)));
+    const V m = scaled_ratio(difference, v_add(two_sum_lo(plus, minus, difference), v_sub(plus_lo, minus_lo)), weight, weight_lo, scale, s);
     const V derivative = near_crossing(x, NUMBER(0x1.31432cp+0, 0x1.31432c0d12d84p+0), NUMBER(0x1.a25b08p-29, 0x1.bf319154da21p-55),
-                                       (T)0.0625, c, sizeof c / sizeof *c, v_select(negative, below, above));
+                                       (T)0.0625, c, sizeof c / sizeof *c, v_select(negative, m, v_add(one, m)));
     *df = v_select(v_eq(x, x), derivative, x);
 }
