@@ -245,15 +245,17 @@ INLINE void math_gelu(V x, V *y, V *df)
     const decay_sum s = decay_divisor(d, d_lo);
     const V minus_2k = v_set1(NUMBER(-10, -14)), part = v_mul(minus_2k, s.q), part_lo = v_fma(minus_2k, s.q, v_sub(zero, part));
     const V t = v_add(one, part), t_lo = v_fma(part, s.error, v_add(v_add(v_sub(part, t), one), part_lo));
-    const V z = v_mul(t, t), tail = polynomial(t, z, p + 2, sizeof p / sizeof *p - 2, IS_F64 ? 3 : 2);
-    const V c1 = v_set1(p[1]), tail_t = v_mul(t, tail), rest = v_add(c1, tail_t);
-    const V c0_lo = v_set1(NUMBER(-0x1.e44004p-29, -0x1.12617e0e14318p-56)), c1_lo = v_set1(NUMBER(0x1.358586p-29, 0x1.9d2604c514931p-55));
-    const V rest_lo = v_add(v_add(v_sub(tail_t, rest), c1), v_add(v_fma(t, tail, v_sub(zero, tail_t)), c1_lo));
-    const V c0 = v_set1(p[0]), rest_t = v_mul(t, rest), n = v_add(c0, rest_t);
+    const V z = v_mul(t, t), tail = polynomial(t, z, p + 3, sizeof p / sizeof *p - 3, IS_F64 ? 2 : 1);
+    const T c_lo[] = {NUMBER(-0x1.e44004p-29, -0x1.12617e0e14318p-56), NUMBER(0x1.358586p-29, 0x1.9d2604c514931p-55), 0};
+    V n = tail,
+      n_lo = zero; /* the first three terms with what they round off, which is exact for t near -1, where the terms after them are larger */
+    UNROLL_FOR (int i = 2; i >= 0; i--) {
+        const V c_i = v_set1(p[i]), terms = v_mul(t, n), terms_lo = v_fma(t, n, v_sub(zero, terms));
+        n = v_add(c_i, terms);
+        n_lo = v_fma(t, n_lo, v_add(v_add(i ? v_add(v_sub(terms, n), c_i) : two_sum_lo(c_i, terms, n), terms_lo), v_set1(c_lo[i])));
+    }
     static const T p_slope[] = {NUMBER(-0.659, -0.682), NUMBER(0.953, 1.28), NUMBER(-1.07, -2.34), NUMBER(0.948, 2.04)}; /* P', to 20% */
-    const V slope = polynomial(t, z, p_slope, 4, 0);
-    const V n_lo =
-        v_fma(t, rest_lo, v_fma(t_lo, slope, v_add(two_sum_lo(c0, rest_t, n), v_add(v_fma(t, rest, v_sub(zero, rest_t)), c0_lo))));
+    n_lo = v_fma(t_lo, polynomial(t, z, p_slope, 4, 0), n_lo);
     const V r = v_mul(n, s.q), minus_r = v_sub(zero, r);
     const V r_lo = v_mul(v_add(v_fma(minus_r, s.d_lo, v_fma(minus_r, s.d, n)), n_lo), s.q);
     const V vr = v_mul(v, r), vr_lo = v_fma(v, r_lo, v_fma(v, r, v_sub(zero, vr)));
