@@ -17,7 +17,7 @@
     X(softsign, "Softsign", "", 0, "where(abs(x) < 1e30, x / (1 + abs(x)), sign(x))", "1 / (1 + abs(x)) ** 2") \
     X(silu, "SiLU", "", 0, "where(abs(x) < 800, x / (1 + exp(-x)), maximum(x, 0))", "where(abs(x) < 800, (1 + x / (1 + exp(x))) / (1 + exp(-x)), heaviside(x, 0))") \
     X(gelu, "GELU", "", 0, "where(abs(x) < 40, x * erfc(-x / sqrt(2)) / 2, maximum(x, 0))", "where(abs(x) < 40, erfc(-x / sqrt(2)) / 2 + x * exp(-x * x / 2) / sqrt(2 * pi), heaviside(x, 0))") \
-    X(gelu_tanh, "GELUTanh", "", 0, "where(abs(x) < 40, x / (1 + exp(-2 * sqrt(2 / pi) * (x + 0.044715 * x ** 3))), maximum(x, 0))", "where(abs(x) < 40, 1 / (1 + exp(-2 * sqrt(2 / pi) * (x + 0.044715 * x ** 3))) + x * sqrt(2 / pi) * (1 + 3 * 0.044715 * x * x) / (2 * cosh(sqrt(2 / pi) * (x + 0.044715 * x ** 3)) ** 2), heaviside(x, 0))") \
+    X(gelu_tanh, "GELUTanh", "", 0, "where(abs(x) < 40, x / (1 + exp(-2 * sqrt(2 / pi) * (x + 0.044715 * x ** 3))), maximum(x, 0))", "where(abs(x) < 40, 1 / (1 + exp(-2 * sqrt(2 / pi) * (x + 0.044715 * x ** 3))) + x * sqrt(2 / pi) * (1 + 0.044715 * x * x * 3) / (2 * cosh(sqrt(2 / pi) * (x + 0.044715 * x ** 3)) ** 2), heaviside(x, 0))") \
     X(hard_sigmoid, "HardSigmoid", "", 0, "minimum(maximum((x + 3) / 6, 0), 1)", "(heaviside(x + 3, 0) - heaviside(x - 3, 1)) / 6") \
     X(hard_tanh, "HardTanh", "", 0, "minimum(maximum(x, -1), 1)", "heaviside(x + 1, 0) - heaviside(x - 1, 1)") \
     X(mish, "Mish", "", 0, "where(abs(x) < 800, x * tanh(log1p(exp(x))), maximum(x, 0))", "where(abs(x) < 800, tanh(log1p(exp(x))) + x / (1 + exp(-x)) / cosh(log1p(exp(x))) ** 2, heaviside(x, 0))")

@@ -89,11 +89,11 @@ INLINE V scaled_ratio(V n, V n_lo, V u, V u_lo, V scale, decay_sum s)
     return shrink(v_add(m, m_lo), scale);
 }
 
-/* f' next to its zero at -(crossing + crossing_lo): (x - zero) c(x - zero) within reach of it, else df */
-INLINE V near_crossing(V x, T crossing, T crossing_lo, T reach, const T *c, int n, V df)
+/* f' next to its zero at -(crossing + crossing_lo): (x - zero) (c(x - zero) + c_lo) within reach of it, else df */
+INLINE V near_crossing(V x, T crossing, T crossing_lo, T reach, const T *c, int n, T c_lo, V df)
 {
     const V t = v_add(x, v_set1(crossing)), z = v_mul(t, t); /* exact there */
-    const V factor = polynomial(t, z, c, n, 2), local = v_fma(t, factor, v_mul(v_set1(crossing_lo), factor));
+    const V factor = polynomial(t, z, c, n, 2), local = v_fma(t, factor, v_fma(t, v_set1(c_lo), v_mul(v_set1(crossing_lo), factor)));
     return v_select(v_lt(v_abs(t), v_set1(reach)), local, df);
 }
 
@@ -162,18 +162,18 @@ INLINE void math_gate(V v, M negative, exp_decay e, V w, V w_lo, V *y, V *df)
 INLINE void math_silu(V x, V *y, V *df)
 {
     static const T c[] = {
-#if IS_F64 /* relative error of f' near its zero 2^-55 */
-        0x1.be1410460527fp-3,  0x1.2c563458cc0b5p-3,  0x1.353eb573c94bbp-6,  -0x1.f2d0e32c355f6p-7,  -0x1.b0f82c3b5c214p-8,
-        0x1.098efaff0870ap-13, 0x1.a2a7336d84fd7p-11, 0x1.84e90afa2aec8p-13, -0x1.530a3cf185a84p-15,
-#else /* 2^-26 */
-        0x1.be141p-3f, 0x1.2c5634p-3f, 0x1.35476cp-6f, -0x1.f2c694p-7f, -0x1.cc9c2ep-8f,
+#if IS_F64 /* relative error of f' near its zero 2^-56.86 */
+        0x1.be1410460527fp-3,  0x1.2c563458cc0b5p-3,  0x1.353eb573ca4p-6,   -0x1.f2d0e32c355f5p-7,  -0x1.b0f82c4919858p-8,
+        0x1.098efafefd2f7p-13, 0x1.a2a7c5f6bba8ep-11, 0x1.84e90b0198d3p-13, -0x1.571c26e2ff844p-15,
+#else /* 2^-32.04 */
+        0x1.be141p-3f, 0x1.2c5634p-3f, 0x1.353eaep-6f, -0x1.f2c694p-7f, -0x1.b0a672p-8f,
 #endif
     };
     const V v = v_min(v_set1(EXP_END), v_abs(x));
     V f, slope;
     math_gate(v, v_lt(x, v_zero()), exp_negative(v, v_zero()), v, v_zero(), &f, &slope);
     slope = near_crossing(x, NUMBER(0x1.474974p+0, 0x1.474973c84120bp+0), NUMBER(-0x1.bdf6fap-27, 0x1.f8d74bc9ac154p-54), (T)0.0625, c,
-                          sizeof c / sizeof *c, slope);
+                          sizeof c / sizeof *c, NUMBER(0x1.1814ap-29, -0x1.2541062177473p-58), slope);
     *y = v_select(v_lt(x, v_set1(EXP_END)), v_copysign(f, x), x); /* NaN stays what it is */
     *df = v_select(v_eq(x, x), slope, x);
 }
@@ -182,12 +182,12 @@ INLINE void math_silu(V x, V *y, V *df)
 INLINE void math_gelu_tanh(V x, V *y, V *df)
 {
     static const T c[] = {
-#if IS_F64 /* relative error of f' near its zero 2^-55 */
-        0x1.b8bacd2c96b91p-2,   0x1.8cd1a2b2fff2cp-2,  -0x1.029615edaef1cp-6, -0x1.d2b773463f0fbp-4,
-        -0x1.104a83efe2213p-6,  0x1.427996afdd903p-6,  0x1.58c9f231169d5p-8,  -0x1.3d8c9a9ab5edbp-9,
-        -0x1.e647f56864c99p-11, 0x1.132d4bc8b1edbp-12, 0x1.06e4afaab29b6p-13,
-#else /* 2^-25 */
-        0x1.b8bacep-2f, 0x1.8cd1a4p-2f, -0x1.02a5a8p-6f, -0x1.d2bc42p-4f, -0x1.0bc4p-6f, 0x1.45a0b6p-6f,
+#if IS_F64 /* relative error of f' near its zero 2^-56.48 */
+        0x1.b8bacd2c96b91p-2,   0x1.8cd1a2b2fff2cp-2,  -0x1.029615edb06f7p-6, -0x1.d2b773463f0fdp-4,
+        -0x1.104a83edcccf6p-6,  0x1.427996afde32dp-6,  0x1.58c9ed6fd91b6p-8,  -0x1.3d8c9a9cac005p-9,
+        -0x1.e63e75ae138cep-11, 0x1.132d4dacf1edap-12, 0x1.03713878006dcp-13,
+#else /* 2^-28.75 */
+        0x1.b8bacep-2f, 0x1.8cd1a2p-2f, -0x1.02986ep-6f, -0x1.d2b4aep-4f, -0x1.0e698cp-6f, 0x1.3fb5dp-6f,
 #endif
     };
     const V a = v_set1(NUMBER(0x1.988454p+0, 0x1.9884533d43651p+0)), a_lo = v_set1(NUMBER(-0x1.857936p-25, -0x1.cbc0d30ebfd15p-54));
@@ -205,63 +205,57 @@ INLINE void math_gelu_tanh(V x, V *y, V *df)
     V f, derivative;
     math_gate(v, v_lt(x, zero), exp_negative(g, g_lo), w, w_lo, &f, &derivative);
     derivative = near_crossing(x, NUMBER(0x1.8142ap-1, 0x1.81429f9e97e4dp-1), NUMBER(-0x1.85a06cp-27, -0x1.3ce60c9e3b279p-55), (T)0.125, c,
-                               sizeof c / sizeof *c, derivative);
+                               sizeof c / sizeof *c, NUMBER(-0x1.a6d28ep-27, 0x1.3232ca0739b2p-56), derivative);
     *y = v_select(v_lt(x, v_set1(NUMBER(16, 32))), v_copysign(f, x), x);
     *df = v_select(v_eq(x, x), derivative, x);
 }
 
-/* GELU: f = x Phi(x), f' = Phi(x) + x phi(x), where Phi(-v) = e^(-v^2 / 2) R, R = P(t) / (v + k), t = (v - k) / (v + k), v = |x|
- * (Shepherd and Laframboise, 1981, map erfc so), phi(v) = e^(-v^2 / 2) / sqrt(2 pi). m = f'(-v) = e^(-v^2 / 2) (R - v / sqrt(2 pi)),
+/* GELU: f = x Phi(x), f' = Phi(x) + x phi(x), where Phi(-v) = e^(-v^2 / 2) R, R = P(t) / (v + 5/4), t = (v - k) / (v + k),
+ * v = |x| (Shepherd and Laframboise, 1981, approximate erfc so; with 5/4, P is nearly flat, so that what its terms round off hardly matters), phi(v) = e^(-v^2 / 2) / sqrt(2 pi). m = f'(-v) = e^(-v^2 / 2) (R - v / sqrt(2 pi)),
  * and for x >= 0, f = v - v Phi(-v), f' = 1 - m. */
 INLINE void math_gelu(V x, V *y, V *df)
 {
     static const T p[] = {
-#if IS_F64 /* k = 7, relative error 2^-57.5 for v <= 39.5 */
-        0x1.90a4fcc7f781p-1,    -0x1.72da1c1f15cb3p-1,  0x1.3d7bcb4d10b6fp-1,   -0x1.f5e08fef658e7p-2, 0x1.6d39722d2401cp-2,
-        -0x1.e7670eca9661ap-3,  0x1.2876f95251e6fp-3,   -0x1.45ff387e0b9f9p-4,  0x1.400230612a2a1p-5,  -0x1.12fecbe99be99p-6,
-        0x1.8ff7eb8963067p-8,   -0x1.caf786a25e524p-10, 0x1.5042e9be323acp-12,  0x1.404c206033e48p-17, -0x1.0e7c76c8d72f2p-15,
-        0x1.742b052f5bd49p-17,  -0x1.665d5c9a00d33p-21, -0x1.f40a94d5f1609p-21, 0x1.79a43680eaa36p-22, 0x1.aa3110d8d97dfp-27,
-        -0x1.8313603c03b0dp-25, 0x1.52d47ae17cfdfp-28,  0x1.1561023684cafp-28,
-#else /* k = 5, 2^-31.8 for v <= 15 */
-        0x1.89d3acp-1f, -0x1.54ad04p-1f, 0x1.fb3166p-2f,   -0x1.410ed8p-2f, 0x1.51f616p-3f,   -0x1.1b1bbep-4f,
-        0x1.54baf2p-6f, -0x1.88a228p-9f, -0x1.a512eap-11f, 0x1.20f4fep-11f, -0x1.8a3d6ep-15f, -0x1.d94b6ap-15f,
+#if IS_F64 /* k = 6, relative error 2^-57.5 for v <= 39.5 */
+        0x1.e0ebefe9f17c5p-2,   -0x1.da6ad6bba10bap-4,  0x1.0f70653512452p-4,  -0x1.97240570c0133p-6,  -0x1.fb7095fa03d9p-10,
+        0x1.c524a6d1cb51ep-7,   -0x1.ec29325f98a33p-7,  0x1.699a6e07db57p-7,   -0x1.96ac4947d39fep-8,  0x1.5f92ccfac81b1p-9,
+        -0x1.aff62d1d9ad4ep-11, 0x1.011359ed73e61p-13,  0x1.1208ea498dbd8p-15, -0x1.a320b5a6d9014p-16, 0x1.301ef3e34023ep-18,
+        0x1.aec2ec31f0e34p-20,  -0x1.04bd24050f406p-20, 0x1.00f9344b6f02bp-26, 0x1.0f55aa77b7d37p-23,  -0x1.6933ad9efabe6p-26,
+        -0x1.feb74585bff05p-27, 0x1.984b505d627bdp-29,  0x1.9df898fe2d0c1p-30,
+#else /* k = 4, 2^-30.5 for v <= 15 */
+        0x1.fb8d36p-2f,  -0x1.1d4ad8p-3f,  0x1.7169d8p-5f,  0x1.5dbf9ep-7f,   -0x1.91189ap-6f,  0x1.0317e2p-6f,
+        -0x1.3fd528p-8f, -0x1.153d7ep-13f, 0x1.5aa4c2p-11f, -0x1.5c23eap-14f, -0x1.73db72p-14f, -0x1.fdaecep-18f,
 #endif
     };
     static const T c[] = {
-#if IS_F64 /* relative error of f' near its zero 2^-53.8 */
-        0x1.b9d98fa5a3215p-2,  0x1.8d9a941de3ac4p-2,  -0x1.2a2ef9bb85814p-6,  -0x1.d2fa4c17c7463p-4,  -0x1.e4088245cd30ap-7,
-        0x1.3e346dedfb4fdp-6,  0x1.297b9dc6dbc1dp-8,  -0x1.258a6b52d7f36p-9,  -0x1.868139a257f1cp-11, 0x1.86c4b773ce51dp-13,
-        0x1.69768347d116cp-14, -0x1.755900af189ep-17, -0x1.04ea88116b82cp-17,
-#else /* 2^-26 */
-        0x1.b9d99p-2f, 0x1.8d9a9p-2f, -0x1.2a319ap-6f, -0x1.d2f23cp-4f, -0x1.e35b54p-7f, 0x1.3a3328p-6f, 0x1.19d6c8p-8f,
+#if IS_F64 /* relative error of f' near its zero 2^-57.78 */
+        0x1.b9d98fa5a3215p-2,  0x1.8d9a941de3ac4p-2,   -0x1.2a2ef9bb865b9p-6, -0x1.d2fa4c17c7468p-4,  -0x1.e4088244f46dep-7,
+        0x1.3e346dedfbee7p-6,  0x1.297b9d6a7a0eep-8,   -0x1.258a6b53aa413p-9, -0x1.8680ecfe250a9p-11, 0x1.86c4b8584e839p-13,
+        0x1.6957f7edc4974p-14, -0x1.7559584df902dp-17, -0x1.003b3beefbc3p-17,
+#else /* 2^-27.39 */
+        0x1.b9d99p-2f, 0x1.8d9a9p-2f, -0x1.2a2edp-6f, -0x1.d2f23cp-4f, -0x1.e40c78p-7f, 0x1.3a3328p-6f, 0x1.266d42p-8f,
 #endif
     };
-    const V zero = v_zero(), one = v_set1(1), k = v_set1(NUMBER(5, 7));
+    const V zero = v_zero(), one = v_set1(1), half = v_set1((T)0.5), m_0 = v_set1((T)1.25);
     const M negative = v_lt(x, zero);
     const V v = v_min(v_set1(NUMBER(15, 39.5)), v_abs(x));
-    const V square = v_mul(v, v), square_lo = v_fma(v, v, v_sub(zero, square)), half = v_set1((T)0.5);
+    const V square = v_mul(v, v), square_lo = v_fma(v, v, v_sub(zero, square));
     const exp_decay e = exp_negative(v_mul(half, square), v_mul(half, square_lo));
-    const V d = v_add(v, k), d_lo = two_sum_lo(k, v, d);
-    const decay_sum s = decay_divisor(d, d_lo);
-    const V minus_2k = v_set1(NUMBER(-10, -14)), part = v_mul(minus_2k, s.q), part_lo = v_fma(minus_2k, s.q, v_sub(zero, part));
-    const V t = v_add(one, part), t_lo = v_fma(part, s.error, v_add(v_add(v_sub(part, t), one), part_lo));
-    const V z = v_mul(t, t), tail = polynomial(t, z, p + 3, sizeof p / sizeof *p - 3, IS_F64 ? 2 : 1);
-    const T c_lo[] = {NUMBER(-0x1.e44004p-29, -0x1.12617e0e14318p-56), NUMBER(0x1.358586p-29, 0x1.9d2604c514931p-55), 0};
-    V n = tail,
-      n_lo = zero; /* the first three terms with what they round off, which is exact for t near -1, where the terms after them are larger */
-    UNROLL_FOR (int i = 2; i >= 0; i--) {
-        const V c_i = v_set1(p[i]), terms = v_mul(t, n), terms_lo = v_fma(t, n, v_sub(zero, terms));
-        n = v_add(c_i, terms);
-        n_lo = v_fma(t, n_lo, v_add(v_add(i ? v_add(v_sub(terms, n), c_i) : two_sum_lo(c_i, terms, n), terms_lo), v_set1(c_lo[i])));
-    }
-    static const T p_slope[] = {NUMBER(-0.659, -0.682), NUMBER(0.953, 1.28), NUMBER(-1.07, -2.34), NUMBER(0.948, 2.04)}; /* P', to 20% */
-    n_lo = v_fma(t_lo, polynomial(t, z, p_slope, 4, 0), n_lo);
+    const V d = v_add(v, m_0), k = v_set1(NUMBER(4, 6)), dk = v_add(k, v), dk_lo = v_add(v_sub(k, dk), v);
+    const V both = v_div(one, v_mul(d, dk)), inverse = v_mul(both, d);
+    const decay_sum s = {.d = d, .d_lo = two_sum_lo(m_0, v, d), .q = v_mul(both, dk), .error = zero};
+    const V minus_inverse = v_sub(zero, inverse), error = v_fma(minus_inverse, dk_lo, v_fma(minus_inverse, dk, one));
+    const V t = v_fma(v_set1(NUMBER(-8, -12)), v_fma(inverse, error, inverse), one);
+    const V tail = polynomial(t, v_mul(t, t), p + 1, sizeof p / sizeof *p - 1, 0), c0 = v_set1(p[0]);
+    const V n = v_fma(t, tail, c0),
+            small = v_fma(t, v_set1(NUMBER(0x1.3b6488p-29, -0x1.5a9ef6166a6b2p-58)), v_set1(NUMBER(0x1.68d2dp-29, -0x1.2df9b746d8f03p-57)));
+    const V n_lo = v_add(v_fma(t, tail, v_sub(c0, n)), small);
     const V r = v_mul(n, s.q), minus_r = v_sub(zero, r);
     const V r_lo = v_mul(v_add(v_fma(minus_r, s.d_lo, v_fma(minus_r, s.d, n)), n_lo), s.q);
     const V vr = v_mul(v, r), vr_lo = v_fma(v, r_lo, v_fma(v, r, v_sub(zero, vr)));
     const V h = v_mul(vr, e.u), h_lo = v_fma(vr_lo, e.u, v_fma(vr, e.u_lo, v_fma(vr, e.u, v_sub(zero, h))));
-    const V product = v_add(h, h_lo); /* v R u */
-    const V f = v_select(negative, shrink(product, e.scale), v_fma(v_sub(zero, product), e.s, v));
+    const V minus_s = v_sub(zero, e.s), above = v_fma(minus_s, h, v), above_lo = v_fma(minus_s, h_lo, v_fma(minus_s, h, v_sub(v, above)));
+    const V f = v_select(negative, shrink(v_add(h, h_lo), e.scale), v_add(above, above_lo));
     *y = v_select(v_lt(x, v_set1(NUMBER(15, 39.5))), v_copysign(f, x), x);
     const V density = v_set1(NUMBER(-0x1.988454p-2, -0x1.9884533d43651p-2)),
             density_lo = v_set1(NUMBER(0x1.857936p-27, 0x1.cbc0d30ebfd15p-56));
@@ -272,7 +266,8 @@ INLINE void math_gelu(V x, V *y, V *df)
     const V du_lo = v_fma(difference_lo, e.u, v_fma(difference, e.u_lo, v_fma(difference, e.u, v_sub(zero, du))));
     const V m = shrink(v_add(du, du_lo), e.scale);
     const V derivative = near_crossing(x, NUMBER(0x1.80ead2p-1, 0x1.80ead197f00b4p-1), NUMBER(-0x1.a03fd4p-27, -0x1.13e74c58cada8p-56),
-                                       (T)0.25, c, sizeof c / sizeof *c, v_select(negative, m, v_sub(one, m)));
+                                       (T)0.25, c, sizeof c / sizeof *c, NUMBER(-0x1.69737ap-28, 0x1.f7c1a23190c7cp-56),
+                                       v_select(negative, m, v_sub(one, m)));
     *df = v_select(v_eq(x, x), derivative, x);
 }
 
@@ -282,11 +277,11 @@ INLINE void math_gelu(V x, V *y, V *df)
 INLINE void math_mish(V x, V *y, V *df)
 {
     static const T c[] = {
-#if IS_F64 /* relative error of f' near its zero 2^-53.9 */
-        0x1.115acb42500bbp-2,  0x1.a34a251d8ad88p-3,  0x1.574f121a88688p-5,  -0x1.4c222fe6a16c2p-6, -0x1.03369d587035fp-6,
-        -0x1.b87dd6537b7e7p-9, 0x1.1e5f4ae52a561p-10, 0x1.0360af82eaa42p-10, 0x1.0800b90aaf243p-12,
-#else /* 2^-24.5 */
-        0x1.115accp-2f, 0x1.a34a28p-3f, 0x1.57375ap-5f, -0x1.4c6e02p-6f, -0x1.ba63f8p-7f,
+#if IS_F64 /* relative error of f' near its zero 2^-56.6 */
+        0x1.115acb42500bbp-2,  0x1.a34a251d8ad88p-3,  0x1.574f121a86915p-5,  -0x1.4c222fe6a16c4p-6, -0x1.03369d4b30acdp-6,
+        -0x1.b87dd653789dap-9, 0x1.1e5e3053cd148p-10, 0x1.0360af7f0fa82p-10, 0x1.09f6fc50a87adp-12,
+#else /* 2^-29.71 */
+        0x1.115accp-2f, 0x1.a34a28p-3f, 0x1.574f0ep-5f, -0x1.4c6e02p-6f, -0x1.031d06p-6f,
 #endif
     };
     const V zero = v_zero(), one = v_set1(1), two = v_set1(2);
@@ -316,6 +311,7 @@ INLINE void math_mish(V x, V *y, V *df)
     const V weight = v_select(negative, e.u, bz), weight_lo = v_select(negative, e.u_lo, v_mul(b, v_fma(q2, q_lo, z_lo)));
     const V m = scaled_ratio(difference, v_add(two_sum_lo(plus, minus, difference), v_sub(plus_lo, minus_lo)), weight, weight_lo, scale, s);
     const V derivative = near_crossing(x, NUMBER(0x1.31432cp+0, 0x1.31432c0d12d84p+0), NUMBER(0x1.a25b08p-29, 0x1.bf319154da21p-55),
-                                       (T)0.0625, c, sizeof c / sizeof *c, v_select(negative, m, v_add(one, m)));
+                                       (T)0.0625, c, sizeof c / sizeof *c, NUMBER(-0x1.7b5fe8p-27, 0x1.1ad72de557d4cp-56),
+                                       v_select(negative, m, v_add(one, m)));
     *df = v_select(v_eq(x, x), derivative, x);
 }
