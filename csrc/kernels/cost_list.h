@@ -10,6 +10,10 @@
     X(huber, "Huber", "delta", 1, "where(abs(p - t) <= delta, (p - t) ** 2 / 2, delta * (abs(p - t) - delta / 2))",                  \
       "clip(p - t, -delta, delta)")                                                                                                  \
     X(quantile, "Quantile", "quantile", 0.5, "maximum(quantile * (t - p), (quantile - 1) * (t - p))",                                \
-      "where(p > t, 1 - quantile, where(p < t, -quantile, p - t))")
+      "where(p > t, 1 - quantile, where(p < t, -quantile, p - t))") \
+    X(log_cosh, "LogCosh", "", 0, "abs(p - t) + log1p(exp(-2 * abs(p - t))) - log(2)", "tanh(p - t)") \
+    X(poisson, "Poisson", "", 0, "exp(p) - t * p", "exp(p) - t") \
+    X(binary_cross_entropy, "BinaryCrossEntropy", "", 0, "p * (heaviside(p, 0) - t) + log1p(exp(-abs(p)))", \
+      "where(p > 0, (1 - t) - exp(-abs(p)) / (1 + exp(-abs(p))), exp(-abs(p)) / (1 + exp(-abs(p))) - t)")
 
 #endif

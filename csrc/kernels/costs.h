@@ -43,6 +43,49 @@ COST(quantile)
     *dc = v_select(v_lt(v_zero(), d), v_neg(parameter), v_select(v_lt(d, v_zero()), over, d));
 }
 
+/* log_cosh   c = log(cosh(d)) = |d| + log(1 + e^-2|d|) - log(2)   c' = tanh(d), where d = p - t. Below 1/4 what is left of the terms is not
+ * enough, so there it is the series at 0, whose next term is below 2^-56 of the sum. */
+COST(log_cosh)
+{
+    static const T series[] = {0.5,
+                               (T)(-1.0 / 12),
+                               (T)(1.0 / 45),
+                               (T)(-17.0 / 2520),
+                               (T)(31.0 / 14175),
+                               (T)(-691.0 / 935550),
+                               (T)(10922.0 / 42567525),
+                               (T)(-929569.0 / 10216206000),
+                               (T)(3202291.0 / 97692469875)};
+    const V d = v_sub(p, t), a = v_abs(d), z = v_mul(d, d);
+    V rest, slope;
+    math_softplus(v_mul(v_set1(-2), a), &rest, &slope);
+    const V far = v_add(a, v_sub(rest, v_set1(NUMBER(0x1.62e43p-1, 0x1.62e42fefa39efp-1))));
+    *c = v_select(v_lt(a, v_set1(0.25)), v_mul(z, polynomial(z, v_mul(z, z), series, sizeof series / sizeof *series, 1)), far);
+    math_tanh(d, dc, &slope);
+}
+
+/* poisson   c = e^p - t p   c' = e^p - t, p being the logarithm of the rate */
+COST(poisson)
+{
+    const exp_decay e = exp_negative(v_abs(p), v_zero());
+    const V down = shrink(e.u, e.scale), exp = v_select(v_lt(v_zero(), p), v_div(v_set1(1), down), down);
+    *c = v_sub(exp, v_mul(t, p));
+    *dc = v_sub(exp, t);
+}
+
+/* binary_cross_entropy   c = p ((p > 0) - t) + log(1 + e^-|p|)   c' = 1 - t - m where p > 0, m - t elsewhere, m = 1 / (1 + e^|p|), p being
+ * the logit of the probability of t = 1; an infinite one counts as the largest number, so that it costs nothing where t agrees */
+COST(binary_cross_entropy)
+{
+    const M positive = v_lt(v_zero(), p);
+    V rest, m;
+    math_softplus(v_neg(v_abs(p)), &rest, &m);
+    const V most = v_copysign(v_min(v_set1(NUMBER(0x1.fffffep127, 0x1.fffffffffffffp1023)), v_abs(p)), p);
+    const V off = v_sub(v_select(positive, v_set1(1), v_zero()), t);
+    *c = v_fma(most, off, rest);
+    *dc = v_sub(v_select(positive, off, m), v_select(positive, m, t));
+}
+
 #define ROW(name, ...) F(COST_##name),
 enum { COSTS(ROW) };
 #undef ROW
