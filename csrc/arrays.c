@@ -264,6 +264,99 @@ int arrays_optimize(pynn_optimizer *optimizer, size_t parameters, size_t gradien
     return pynn_optimize(dtype, optimizer, p.rows * p.columns, p.data, g.data, learning_rate);
 }
 
+/* Row by row, an output may be an input whose rows lie as its own do, or lie apart from it */
+static int rows_apart_or_same(const matrix *a, const matrix *b)
+{
+    return apart(a, b) || (a->data == b->data && (a->ld == b->ld || a->rows < 2));
+}
+
+/* One number for each feature, or None (data NULL) */
+static int as_features(size_t address, int dtype, size_t features, matrix *m)
+{
+    *m = (matrix){0};
+    if (address == none) return PYNN_OK;
+    return as_matrix(address, dtype, 0, m) || m->nd != 1 || m->columns != features;
+}
+
+static int as_statistics(size_t address, int dtype, const matrix *of, matrix *m)
+{
+    return as_run(address, dtype, m) || m->nd != of->nd || m->rows != of->rows || m->columns != 2;
+}
+
+int arrays_softmax(int log, size_t x, size_t out)
+{
+    const int dtype = dtype_of(x);
+    matrix in, y;
+    if (as_matrix(x, dtype, 0, &in) || as_output(out, dtype, in.nd, in.rows, in.columns, &y) || !rows_apart_or_same(&y, &in))
+        return ARRAYS_NOT_PLAIN;
+    return pynn_softmax(dtype, log, in.rows, in.columns, in.data, in.ld, y.data, y.ld);
+}
+
+int arrays_softmax_gradient(int log, size_t y, size_t y_gradient, size_t out)
+{
+    const int dtype = dtype_of(y);
+    matrix in, dy, dx;
+    if (as_matrix(y, dtype, 0, &in) || as_matrix(y_gradient, dtype, 0, &dy) || !same_shape(&in, &dy)) return ARRAYS_NOT_PLAIN;
+    if (as_output(out, dtype, in.nd, in.rows, in.columns, &dx) || !rows_apart_or_same(&dx, &in) || !rows_apart_or_same(&dx, &dy))
+        return ARRAYS_NOT_PLAIN;
+    return pynn_softmax_gradient(dtype, log, in.rows, in.columns, in.data, in.ld, dy.data, dy.ld, dx.data, dx.ld);
+}
+
+int arrays_layer_norm(size_t x, size_t scale, size_t bias, double epsilon, size_t out, size_t statistics)
+{
+    const int dtype = dtype_of(x);
+    matrix in, a, b, y, s = {0};
+    if (as_matrix(x, dtype, 0, &in) || as_features(scale, dtype, in.columns, &a) || as_features(bias, dtype, in.columns, &b))
+        return ARRAYS_NOT_PLAIN;
+    if (as_output(out, dtype, in.nd, in.rows, in.columns, &y) || !rows_apart_or_same(&y, &in) || !apart(&y, &a) || !apart(&y, &b))
+        return ARRAYS_NOT_PLAIN;
+    if (statistics != none && (as_statistics(statistics, dtype, &in, &s) || !writeable(statistics, 1))) return ARRAYS_NOT_PLAIN;
+    if (!apart(&s, &in) || !apart(&s, &a) || !apart(&s, &b) || !apart(&s, &y)) return ARRAYS_NOT_PLAIN;
+    return pynn_layer_norm(dtype, in.rows, in.columns, epsilon, in.data, in.ld, a.data, b.data, y.data, y.ld, s.data);
+}
+
+int arrays_layer_norm_gradient(size_t x, size_t statistics, size_t scale, size_t y_gradient, size_t out)
+{
+    const int dtype = dtype_of(x);
+    matrix in, s, a, dy, dx;
+    if (as_matrix(x, dtype, 0, &in) || as_features(scale, dtype, in.columns, &a) || as_statistics(statistics, dtype, &in, &s))
+        return ARRAYS_NOT_PLAIN;
+    if (as_matrix(y_gradient, dtype, 0, &dy) || !same_shape(&in, &dy)) return ARRAYS_NOT_PLAIN;
+    if (as_output(out, dtype, in.nd, in.rows, in.columns, &dx) || !rows_apart_or_same(&dx, &in) || !rows_apart_or_same(&dx, &dy))
+        return ARRAYS_NOT_PLAIN;
+    if (!apart(&dx, &s) || !apart(&dx, &a)) return ARRAYS_NOT_PLAIN;
+    return pynn_layer_norm_gradient(dtype, in.rows, in.columns, in.data, in.ld, s.data, a.data, dy.data, dy.ld, dx.data, dx.ld);
+}
+
+int arrays_layer_norm_scale_gradient(size_t x, size_t statistics, size_t y_gradient, size_t out)
+{
+    const int dtype = dtype_of(x);
+    matrix in, s, dy, c;
+    if (as_matrix(x, dtype, 0, &in) || as_statistics(statistics, dtype, &in, &s)) return ARRAYS_NOT_PLAIN;
+    if (as_matrix(y_gradient, dtype, 0, &dy) || !same_shape(&in, &dy)) return ARRAYS_NOT_PLAIN;
+    if (as_output(out, dtype, 1, 1, in.columns, &c) || !apart(&c, &in) || !apart(&c, &s) || !apart(&c, &dy)) return ARRAYS_NOT_PLAIN;
+    return pynn_layer_norm_scale_gradient(dtype, in.rows, in.columns, in.data, in.ld, s.data, dy.data, dy.ld, c.data);
+}
+
+int arrays_standardize(size_t x, size_t mean, size_t deviation, size_t out)
+{
+    const int dtype = dtype_of(x);
+    matrix in, m, d, y;
+    if (as_matrix(x, dtype, 0, &in) || as_features(mean, dtype, in.columns, &m)) return ARRAYS_NOT_PLAIN;
+    if (deviation == none || as_features(deviation, dtype, in.columns, &d)) return ARRAYS_NOT_PLAIN;
+    if (as_output(out, dtype, in.nd, in.rows, in.columns, &y) || !rows_apart_or_same(&y, &in) || !apart(&y, &m) || !apart(&y, &d))
+        return ARRAYS_NOT_PLAIN;
+    return pynn_standardize(dtype, in.rows, in.columns, in.data, in.ld, m.data, d.data, y.data, y.ld);
+}
+
+int arrays_dropout(size_t x, double rate, uint64_t seed, uint64_t step, uint64_t first_row, size_t out)
+{
+    const int dtype = dtype_of(x);
+    matrix in, y;
+    if (as_run(x, dtype, &in) || as_output(out, dtype, in.nd, in.rows, in.columns, &y) || !apart_or_same(&y, &in)) return ARRAYS_NOT_PLAIN;
+    return pynn_dropout(dtype, rate, seed, step, first_row * in.columns, in.rows * in.columns, in.data, y.data);
+}
+
 int arrays_predict(const pynn_network *network, size_t x, size_t out)
 {
     const int dtype = pynn_network_dtype(network);

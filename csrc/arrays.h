@@ -27,6 +27,16 @@ int arrays_cost_gradient(const pynn_objective *objective, size_t prediction, siz
 int arrays_gradient_descent(size_t parameters, size_t gradients, double learning_rate);
 int arrays_optimize(pynn_optimizer *optimizer, size_t parameters, size_t gradients, double learning_rate);
 
+/* statistics: (rows, 2), or (2,) beside one sample. In and out of the same place will do where pynn.h says so. */
+int arrays_softmax(int log, size_t x, size_t out);
+int arrays_softmax_gradient(int log, size_t y, size_t y_gradient, size_t out);
+int arrays_layer_norm(size_t x, size_t scale, size_t bias, double epsilon, size_t out,
+                      size_t statistics); /* scale, bias and statistics may be None */
+int arrays_layer_norm_gradient(size_t x, size_t statistics, size_t scale, size_t y_gradient, size_t out);
+int arrays_layer_norm_scale_gradient(size_t x, size_t statistics, size_t y_gradient, size_t out);
+int arrays_standardize(size_t x, size_t mean, size_t deviation, size_t out); /* mean may be None */
+int arrays_dropout(size_t x, double rate, uint64_t seed, uint64_t step, uint64_t first_row, size_t out);
+
 int arrays_predict(const pynn_network *network, size_t x, size_t out);
 /* Rows first .. first + rows - 1 of an epoch. costs: float64, one for each batch of the epoch; weights: one for each row, or None; order: int64,
  * one for each row, every one of which is the number of a row (not checked), or None; learning_rates: float64, one for each batch of these

@@ -139,6 +139,35 @@ typedef struct {
 /* One step on n parameters, in place. */
 PYNN_API int pynn_optimize(int dtype, pynn_optimizer *optimizer, size_t n, void *parameters, const void *gradients, double learning_rate);
 
+/* ---- rows: x, y and gradients (rows, columns); an output may be an input in the same place -------------------------- */
+
+/* y_j = e^(x_j - m) / sum_k e^(x_k - m) with m = max_k x_k; with `log`, y_j = (x_j - m) - log sum_k e^(x_k - m) */
+PYNN_API int pynn_softmax(int dtype, int log, size_t rows, size_t columns, const void *x, size_t ld_x, void *y, size_t ld_y);
+
+/* dC/dX = Y (dC/dY - sum_k y_k dC/dy_k), elementwise; with `log`, dC/dY - e^Y sum_k dC/dy_k, where Y <= 0 */
+PYNN_API int pynn_softmax_gradient(int dtype, int log, size_t rows, size_t columns, const void *y, size_t ld_y, const void *y_gradient,
+                                   size_t ld_y_gradient, void *x_gradient, size_t ld_x_gradient);
+
+/* y_j = h_j scale_j + bias_j, h_j = (x_j - mean) / sqrt(variance + epsilon) of a row; scale (columns), bias (columns) and statistics
+ * may be NULL; statistics (rows, 2), apart from all else, takes each row's mean and 1 / sqrt(variance + epsilon) */
+PYNN_API int pynn_layer_norm(int dtype, size_t rows, size_t columns, double epsilon, const void *x, size_t ld_x, const void *scale,
+                             const void *bias, void *y, size_t ld_y, void *statistics);
+/* dC/dX = (Q - mean(Q) - H mean(Q H)) / sqrt(variance + epsilon), Q = dC/dY scale, means along a row */
+PYNN_API int pynn_layer_norm_gradient(int dtype, size_t rows, size_t columns, const void *x, size_t ld_x, const void *statistics,
+                                      const void *scale, const void *y_gradient, size_t ld_y_gradient, void *x_gradient,
+                                      size_t ld_x_gradient);
+/* dC/dscale = dC/dY H, summed over rows */
+PYNN_API int pynn_layer_norm_scale_gradient(int dtype, size_t rows, size_t columns, const void *x, size_t ld_x, const void *statistics,
+                                            const void *y_gradient, size_t ld_y_gradient, void *scale_gradient);
+
+/* y_j = (x_j - mean_j) / deviation_j; mean (columns) may be NULL, for 0 */
+PYNN_API int pynn_standardize(int dtype, size_t rows, size_t columns, const void *x, size_t ld_x, const void *mean, const void *deviation,
+                              void *y, size_t ld_y);
+
+/* y_k = 0 with probability rate (0 <= rate < 1, else PYNN_UNKNOWN), else x_k / (1 - rate): which, is a function of rate, seed, step and
+ * first + k alone, n elements; y may be x. The gradient is the same function of dC/dY. */
+PYNN_API int pynn_dropout(int dtype, double rate, uint64_t seed, uint64_t step, uint64_t first, size_t n, const void *x, void *y);
+
 /* ---- a network: a flat plan of layers over one arena of parameters ------------------------------------------------- */
 
 enum { PYNN_DENSE = -1 }; /* the kind of a layer: this, or the number of an activation */

@@ -113,18 +113,18 @@ def _same_shape(where: str, **arrays: Array) -> None:
         raise ValueError(f"{where}: {name} has shape {a.shape}, {other} has shape {b.shape}; they must be the same")
 
 
-def deliver(result: Array, out: Array | None, where: str) -> Array:
+def deliver(result: Array, out: Array | None, where: str, name: str = "out") -> Array:
     """``result``, in ``out`` if there is one. Written only now that all inputs have been read, so overlap does no harm."""
     if out is None:
         return result
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"{where}: out is a {type(out).__name__}, wanted a numpy.ndarray")
+        raise TypeError(f"{where}: {name} is a {type(out).__name__}, wanted a numpy.ndarray")
     if out.dtype != result.dtype:
-        raise TypeError(f"{where}: out has dtype {out.dtype}, wanted {result.dtype}")
+        raise TypeError(f"{where}: {name} has dtype {out.dtype}, wanted {result.dtype}")
     if out.shape != result.shape:
-        raise ValueError(f"{where}: out has shape {out.shape}, wanted {result.shape}")
+        raise ValueError(f"{where}: {name} has shape {out.shape}, wanted {result.shape}")
     if not out.flags.writeable:
-        raise ValueError(f"{where}: out is read-only")
+        raise ValueError(f"{where}: {name} is read-only")
     np.copyto(out, result)
     return out
 
@@ -375,6 +375,291 @@ def activation_gradient(
     if status := _lib.arrays_activation_gradient(index, number, id(runs[0]), id(runs[1]), id(dx_run)):
         fail(status, where)
     return deliver(dx, out, where)
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------------
+
+
+def _softmax(where: str, log: bool, x: ArrayLike, out: Array | None) -> Array:
+    if type(x) is _ndarray:
+        y = _empty(x.shape, x.dtype) if out is None else out
+        if not _lib.arrays_softmax(log, id(x), id(y)):
+            return y
+    (x,) = _common(where, x=x)
+    x = _rows(x, where, "x")
+    y = _empty(x.shape, x.dtype)
+    if status := _lib.arrays_softmax(log, id(x), id(y)):
+        fail(status, where)
+    return deliver(y, out, where)
+
+
+def softmax(x: ArrayLike, out: Array | None = None) -> Array:
+    """y_j = e^x_j / Σ_k e^x_k along each row, as e^(x_j - m) / Σ_k e^(x_k - m) with m the row's largest (Bridle, 1990).
+
+    ``x`` (features,) or (samples, features), which shape the result has too; ``out`` may be ``x``. Infinite numbers count as
+    their limit: -∞ has 0, one +∞ has 1, and equal ones share alike. A row with a NaN is NaN.
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.softmax(np.array([0.0, 0.0, -np.inf]))
+    array([0.5, 0.5, 0. ])
+    """
+    return _softmax("softmax", False, x, out)
+
+
+def log_softmax(x: ArrayLike, out: Array | None = None) -> Array:
+    """y_j = log(e^x_j / Σ_k e^x_k) along each row, as (x_j - m) - log Σ_k e^(x_k - m) with m the row's largest.
+
+    Arguments and infinite numbers are as in ``softmax``.
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.log_softmax(np.array([1e30, 0.0]))
+    array([ 0.e+00, -1.e+30])
+    """
+    return _softmax("log_softmax", True, x, out)
+
+
+def _softmax_gradient(where: str, log: bool, y: ArrayLike, y_gradient: ArrayLike, out: Array | None) -> Array:
+    if type(y) is _ndarray:
+        dx = _empty(y.shape, y.dtype) if out is None else out
+        if not _lib.arrays_softmax_gradient(log, id(y), id(y_gradient), id(dx)):
+            return dx
+    y, y_gradient = _common(where, y=y, y_gradient=y_gradient)
+    y, y_gradient = _rows(y, where, "y"), _rows(y_gradient, where, "y_gradient")
+    _same_shape(where, y=y, y_gradient=y_gradient)
+    dx = _empty(y.shape, y.dtype)
+    if status := _lib.arrays_softmax_gradient(log, id(y), id(y_gradient), id(dx)):
+        fail(status, where)
+    return deliver(dx, out, where)
+
+
+def softmax_gradient(y: ArrayLike, y_gradient: ArrayLike, out: Array | None = None) -> Array:
+    """∂C/∂X = Y ⊙ (∂C/∂Y - Σ_k y_k ∂C/∂y_k) along each row, for Y = softmax(X).
+
+    ``y`` and ``y_gradient`` have the same shape, (features,) or (samples, features), which the result has too. ``out`` may be
+    either of them.
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.softmax_gradient(np.array([0.5, 0.5]), np.array([1.0, 0.0]))
+    array([ 0.25, -0.25])
+    """
+    return _softmax_gradient("softmax_gradient", False, y, y_gradient, out)
+
+
+def log_softmax_gradient(y: ArrayLike, y_gradient: ArrayLike, out: Array | None = None) -> Array:
+    """∂C/∂X = ∂C/∂Y - e^Y Σ_k ∂C/∂y_k along each row, for Y = log_softmax(X), none of which is above 0.
+
+    Arguments are as in ``softmax_gradient``.
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.log_softmax_gradient(np.array([0.0, -np.inf]), np.array([1.0, 1.0]))
+    array([-1.,  1.])
+    """
+    return _softmax_gradient("log_softmax_gradient", True, y, y_gradient, out)
+
+
+def _features(where: str, x: Array, **arrays: Array | None) -> None:
+    for name, array in arrays.items():
+        if array is not None and array.shape != x.shape[-1:]:
+            raise ValueError(f"{where}: {name} has shape {array.shape}, wanted {x.shape[-1:]} for x of shape {x.shape}")
+
+
+def _statistics(where: str, x: Array, statistics: Array) -> None:
+    if statistics.shape != (*x.shape[:-1], 2):
+        raise ValueError(
+            f"{where}: statistics has shape {statistics.shape}, wanted {(*x.shape[:-1], 2)} for x of shape {x.shape}"
+        )
+
+
+def layer_norm(
+    x: ArrayLike,
+    scale: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    epsilon: float = 1e-5,
+    out: Array | None = None,
+    statistics: Array | None = None,
+) -> Array:
+    """y_j = h_j scale_j + bias_j, h_j = (x_j - mean) / √(variance + epsilon), of each row (Ba, Kiros and Hinton, 2016).
+
+    ``x`` (features,) or (samples, features), which shape the result has too; ``scale`` and ``bias`` (features,) or None;
+    ``epsilon`` above 0. ``statistics``, an array of the result's dtype, (2,) or (samples, 2), takes each row's mean and
+    1 / √(variance + epsilon), which the gradients want. The variance is that of the row as it is (divided by features).
+    ``out`` may be ``x``.
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.layer_norm(np.array([1.0, 3.0]), epsilon=1e-30)
+    array([-1.,  1.])
+    """
+    if type(x) is _ndarray and type(epsilon) is float and epsilon > 0:
+        y = _empty(x.shape, x.dtype) if out is None else out
+        if not _lib.arrays_layer_norm(id(x), id(scale), id(bias), epsilon, id(y), id(statistics)):
+            return y
+    where = "layer_norm"
+    given = {name: value for name, value in (("scale", scale), ("bias", bias)) if value is not None}
+    x, *rest = _common(where, x=x, **given)
+    arrays: dict[str, Array | None] = dict(
+        zip(given, (_rows(each, where, name) for name, each in zip(given, rest, strict=True)), strict=True)
+    )
+    x = _rows(x, where, "x")
+    _features(where, x, **arrays)
+    epsilon = as_parameter(epsilon, where, "epsilon")
+    if epsilon <= 0:
+        raise ValueError(f"{where}: epsilon is {epsilon!r}, wanted a number above 0")
+    y, own = _empty(x.shape, x.dtype), _empty((*x.shape[:-1], 2), x.dtype)
+    status = _lib.arrays_layer_norm(id(x), id(arrays.get("scale")), id(arrays.get("bias")), epsilon, id(y), id(own))
+    if status:
+        fail(status, where)
+    if statistics is not None:
+        deliver(own, statistics, where, "statistics")
+    return deliver(y, out, where)
+
+
+def layer_norm_gradient(
+    x: ArrayLike, statistics: ArrayLike, y_gradient: ArrayLike, scale: ArrayLike | None = None, out: Array | None = None
+) -> Array:
+    """∂C/∂X = (Q - mean(Q) - H mean(Q ⊙ H)) / √(variance + epsilon), Q = ∂C/∂Y ⊙ scale, means along each row.
+
+    ``x`` and ``y_gradient`` have the same shape, (features,) or (samples, features), which the result has too; ``statistics``
+    is what ``layer_norm`` gave. ``out`` may be ``x`` or ``y_gradient``.
+
+    >>> import numpy as np, pynn
+    >>> x, statistics = np.array([1.0, 2.0, 3.0]), np.empty(2)
+    >>> y = pynn.kernels.layer_norm(x, statistics=statistics)
+    >>> bool(abs(pynn.kernels.layer_norm_gradient(x, statistics, np.ones(3))).max() < 1e-15)
+    True
+    """
+    if type(x) is _ndarray:
+        dx = _empty(x.shape, x.dtype) if out is None else out
+        if not _lib.arrays_layer_norm_gradient(id(x), id(statistics), id(scale), id(y_gradient), id(dx)):
+            return dx
+    where = "layer_norm_gradient"
+    given = {} if scale is None else {"scale": scale}
+    x, statistics, y_gradient, *rest = _common(where, x=x, statistics=statistics, y_gradient=y_gradient, **given)
+    x, y_gradient, statistics = (
+        _rows(x, where, "x"),
+        _rows(y_gradient, where, "y_gradient"),
+        _rows(statistics, where, "statistics"),
+    )
+    scale = _rows(rest[0], where, "scale") if rest else None
+    _same_shape(where, x=x, y_gradient=y_gradient)
+    _statistics(where, x, statistics)
+    _features(where, x, scale=scale)
+    dx = _empty(x.shape, x.dtype)
+    if status := _lib.arrays_layer_norm_gradient(id(x), id(statistics), id(scale), id(y_gradient), id(dx)):
+        fail(status, where)
+    return deliver(dx, out, where)
+
+
+def layer_norm_scale_gradient(x: ArrayLike, statistics: ArrayLike, y_gradient: ArrayLike, out: Array | None = None) -> Array:
+    """∂C/∂scale = ∂C/∂Y ⊙ H, summed over a batch; that of the bias is ``bias_gradient``.
+
+    Arguments are as in ``layer_norm_gradient``; returns (features,).
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.layer_norm_scale_gradient(np.array([1.0, 3.0]), np.array([2.0, 1.0]), np.array([5.0, 6.0]))
+    array([-5.,  6.])
+    """
+    if type(x) is _ndarray and 1 <= x.ndim <= 2:
+        gradient = _empty(x.shape[-1], x.dtype) if out is None else out
+        if not _lib.arrays_layer_norm_scale_gradient(id(x), id(statistics), id(y_gradient), id(gradient)):
+            return gradient
+    where = "layer_norm_scale_gradient"
+    x, statistics, y_gradient = _common(where, x=x, statistics=statistics, y_gradient=y_gradient)
+    x, y_gradient, statistics = (
+        _rows(x, where, "x"),
+        _rows(y_gradient, where, "y_gradient"),
+        _rows(statistics, where, "statistics"),
+    )
+    _same_shape(where, x=x, y_gradient=y_gradient)
+    _statistics(where, x, statistics)
+    gradient = _empty(x.shape[-1], x.dtype)
+    if status := _lib.arrays_layer_norm_scale_gradient(id(x), id(statistics), id(y_gradient), id(gradient)):
+        fail(status, where)
+    return deliver(gradient, out, where)
+
+
+def standardize(x: ArrayLike, mean: ArrayLike | None, deviation: ArrayLike, out: Array | None = None) -> Array:
+    """y_j = (x_j - mean_j) / deviation_j, a difference and a quotient for each element.
+
+    ``x`` (features,) or (samples, features), which shape the result has too; ``mean`` (features,), or None for zeros, and
+    ``deviation`` (features,). With ``mean`` None it is the gradient: ∂C/∂X = ∂C/∂Y / deviation. ``out`` may be ``x``.
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.standardize(np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([2.0, 5.0]), np.array([0.5, 1.0]))
+    array([[-2.,  0.],
+           [ 2.,  0.]])
+    """
+    if type(x) is _ndarray:
+        y = _empty(x.shape, x.dtype) if out is None else out
+        if not _lib.arrays_standardize(id(x), id(mean), id(deviation), id(y)):
+            return y
+    where = "standardize"
+    given = {} if mean is None else {"mean": mean}
+    x, deviation, *rest = _common(where, x=x, deviation=deviation, **given)
+    x, deviation = _rows(x, where, "x"), _rows(deviation, where, "deviation")
+    mean = _rows(rest[0], where, "mean") if rest else None
+    _features(where, x, mean=mean, deviation=deviation)
+    y = _empty(x.shape, x.dtype)
+    if status := _lib.arrays_standardize(id(x), id(mean), id(deviation), id(y)):
+        fail(status, where)
+    return deliver(y, out, where)
+
+
+def dropout(x: ArrayLike, rate: float, seed: int, step: int = 0, first_row: int = 0, out: Array | None = None) -> Array:
+    """y = 0 with probability ``rate``, else x / (1 - rate) (Srivastava et al., 2014); the gradient is the same of ∂C/∂Y.
+
+    ``x`` (features,) or (samples, features), which shape the result has too; ``rate`` from 0 up and below 1; ``seed``, ``step``
+    and ``first_row``, the row's number where ``x`` is part of a batch, from 0 up and below 2^64. Which elements are dropped is a
+    function of these, of the row and of the number of features: element k of the batch, counted along its rows, is dropped if
+    its 32 bits from Philox4x32-10 (Salmon et al., 2011; csrc/kernels/random.h) are below rate 2^32, rounded down. What is dropped
+    is 0, be it NaN. ``out`` may be ``x``.
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.dropout(np.ones(8), 0.5, seed=1)
+    array([2., 2., 0., 0., 0., 0., 2., 0.])
+    """
+    if type(x) is _ndarray and type(rate) is float and 0 <= rate < 1 and _all_counters(seed, step, first_row):
+        y = _empty(x.shape, x.dtype) if out is None else out
+        if not _lib.arrays_dropout(id(x), rate, seed, step, first_row, id(y)):
+            return y
+    where = "dropout"
+    rate = as_rate(rate, where)
+    for name, number in (("seed", seed), ("step", step), ("first_row", first_row)):
+        as_counter(number, where, name)
+    (x,) = _common(where, x=x)
+    x = _rows(x, where, "x")
+    y = _empty(x.shape, x.dtype)
+    if status := _lib.arrays_dropout(id(x), rate, int(seed), int(step), int(first_row), id(y)):
+        fail(status, where)
+    return deliver(y, out, where)
+
+
+def _all_counters(*numbers: object) -> bool:
+    return all(type(number) is int and 0 <= number < 2**64 for number in numbers)
+
+
+def as_rate(value: float, where: str) -> float:
+    """``value`` as the rate of a dropout, from 0 up and below 1; ``TypeError`` or ``ValueError`` for any other.
+
+    >>> as_rate(0.5, "example")
+    0.5
+    """
+    rate = as_parameter(value, where, "rate")
+    if not 0 <= rate < 1:
+        raise ValueError(f"{where}: rate is {value!r}, wanted a number from 0 up and below 1")
+    return rate
+
+
+def as_counter(value: int, where: str, name: str) -> int:
+    """``value`` as a whole number of 64 bits; ``TypeError`` or ``ValueError`` for any other.
+
+    >>> as_counter(7, "example", "seed")
+    7
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{where}: {name} is {value!r}, wanted an integer")
+    if not 0 <= value < 2**64:
+        raise ValueError(f"{where}: {name} is {value}, wanted an integer from 0 up and below 2^64")
+    return int(value)
 
 
 # ---- cost and update ---------------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ import numpy as np
 from pynn.kernels import ACTIVATIONS, COSTS
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pynn.kernels import Array, FunctionInfo
 
 
@@ -149,6 +151,132 @@ def cost_gradient(
     total = np.sum(sample_weight, dtype=np.float64) * prediction.shape[-1]
     scale = np.reshape(sample_weight / total if total else np.zeros_like(sample_weight), (-1, 1)).astype(prediction.dtype)
     return _put((terms * scale).reshape(prediction.shape), out)
+
+
+def _log_softmax(x: Array) -> Array:
+    with np.errstate(all="ignore"):
+        largest = x.max(axis=-1, keepdims=True, initial=-np.inf)
+        shifted = np.where(x == largest, 0, x - largest).astype(x.dtype)
+        result: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
+
+
+def softmax(x: Array, out: Array | None = None) -> Array:
+    """y_j = e^x_j / Σ_k e^x_k along each row.
+
+    >>> softmax(np.array([0.0, 0.0, -np.inf]))
+    array([0.5, 0.5, 0. ])
+    """
+    return _put(np.exp(_log_softmax(x)), out)
+
+
+def log_softmax(x: Array, out: Array | None = None) -> Array:
+    """y_j = log(e^x_j / Σ_k e^x_k) along each row.
+
+    >>> log_softmax(np.array([1e30, 0.0]))
+    array([ 0.e+00, -1.e+30])
+    """
+    return _put(_log_softmax(x), out)
+
+
+def softmax_gradient(y: Array, y_gradient: Array, out: Array | None = None) -> Array:
+    """∂C/∂X = Y ⊙ (∂C/∂Y - Σ_k y_k ∂C/∂y_k) along each row.
+
+    >>> softmax_gradient(np.array([0.5, 0.5]), np.array([1.0, 0.0]))
+    array([ 0.25, -0.25])
+    """
+    return _put(y * (y_gradient - (y * y_gradient).sum(axis=-1, keepdims=True)), out)
+
+
+def log_softmax_gradient(y: Array, y_gradient: Array, out: Array | None = None) -> Array:
+    """∂C/∂X = ∂C/∂Y - e^Y Σ_k ∂C/∂y_k along each row.
+
+    >>> log_softmax_gradient(np.array([0.0, -np.inf]), np.array([1.0, 1.0]))
+    array([-1.,  1.])
+    """
+    return _put(y_gradient - np.exp(y) * y_gradient.sum(axis=-1, keepdims=True), out)
+
+
+def layer_norm(
+    x: Array,
+    scale: Array | None = None,
+    bias: Array | None = None,
+    epsilon: float = 1e-5,
+    out: Array | None = None,
+    statistics: Array | None = None,
+) -> Array:
+    """y_j = (x_j - mean) / √(variance + epsilon) scale_j + bias_j, of each row.
+
+    >>> layer_norm(np.array([1.0, 3.0]), epsilon=1e-30)
+    array([-1.,  1.])
+    """
+    mean = x.mean(axis=-1, keepdims=True)
+    inverse = 1 / np.sqrt(x.var(axis=-1, keepdims=True) + x.dtype.type(epsilon))
+    y = (x - mean) * inverse
+    if scale is not None:
+        y = y * scale
+    if bias is not None:
+        y = y + bias
+    if statistics is not None:
+        statistics[...] = np.concatenate([mean, inverse], axis=-1)
+    return _put(y, out)
+
+
+def layer_norm_gradient(
+    x: Array, statistics: Array, y_gradient: Array, scale: Array | None = None, out: Array | None = None
+) -> Array:
+    """∂C/∂X = (Q - mean(Q) - H mean(Q ⊙ H)) / √(variance + epsilon), Q = ∂C/∂Y ⊙ scale.
+
+    >>> layer_norm_gradient(np.array([1.0, 3.0]), np.array([2.0, 1.0]), np.ones(2))
+    array([0., 0.])
+    """
+    mean, inverse = statistics[..., :1], statistics[..., 1:]
+    h, q = (x - mean) * inverse, y_gradient if scale is None else y_gradient * scale
+    return _put((q - q.mean(axis=-1, keepdims=True) - h * (q * h).mean(axis=-1, keepdims=True)) * inverse, out)
+
+
+def layer_norm_scale_gradient(x: Array, statistics: Array, y_gradient: Array, out: Array | None = None) -> Array:
+    """∂C/∂scale = ∂C/∂Y ⊙ H, summed over a batch.
+
+    >>> layer_norm_scale_gradient(np.array([1.0, 3.0]), np.array([2.0, 1.0]), np.array([5.0, 6.0]))
+    array([-5.,  6.])
+    """
+    return bias_gradient(y_gradient * ((x - statistics[..., :1]) * statistics[..., 1:]), out)
+
+
+def standardize(x: Array, mean: Array | None, deviation: Array, out: Array | None = None) -> Array:
+    """y_j = (x_j - mean_j) / deviation_j.
+
+    >>> standardize(np.array([1.0, 5.0]), np.array([2.0, 5.0]), np.array([0.5, 1.0]))
+    array([-2.,  0.])
+    """
+    return _put((x if mean is None else x - mean) / deviation, out)
+
+
+def _philox(seed: int, step: int, counters: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Philox4x32-10: four words of 32 bits, the last axis, for each counter."""
+    low = np.uint64(0xFFFFFFFF)
+    high = np.uint64(32)
+    words = [counters & low, counters >> high, *(np.full_like(counters, each) for each in (step & 0xFFFFFFFF, step >> 32))]
+    key = [seed & 0xFFFFFFFF, seed >> 32]
+    for _ in range(10):
+        p, q = words[0] * np.uint64(0xD2511F53), words[2] * np.uint64(0xCD9E8D57)
+        words = [q >> high ^ words[1] ^ np.uint64(key[0]), q & low, p >> high ^ words[3] ^ np.uint64(key[1]), p & low]
+        key = [key[0] + 0x9E3779B9 & 0xFFFFFFFF, key[1] + 0xBB67AE85 & 0xFFFFFFFF]
+    return np.stack(words, axis=-1)
+
+
+def dropout(x: Array, rate: float, seed: int, step: int = 0, first_row: int = 0, out: Array | None = None) -> Array:
+    """y = 0 with probability ``rate``, else x / (1 - rate); element k takes word k % 64 // 16 of counter k // 64 * 16 + k % 16.
+
+    >>> dropout(np.ones(8), 0.5, seed=1)
+    array([2., 2., 0., 0., 0., 0., 2., 0.])
+    """
+    k = np.arange(x.size, dtype=np.uint64) + np.uint64(first_row * x.shape[-1])
+    words = _philox(seed, step, k // np.uint64(64) * np.uint64(16) + k % np.uint64(16))
+    word = np.take_along_axis(words, (k % np.uint64(64) // np.uint64(16)).astype(np.intp)[:, None], axis=1)
+    kept = (word >= np.uint64(rate * 2.0**32)).reshape(x.shape)
+    return _put(np.where(kept, x * x.dtype.type(1 / (1 - rate)), 0).astype(x.dtype), out)
 
 
 def mean_squared_error(prediction: Array, target: Array) -> float:

@@ -10,12 +10,36 @@
 #include "lines.h"
 #include "products.h"
 
+#include "exp.h"
+
 #include "optimizers.h"
+#include "random.h"
+#include "rows.h"
 #include "updates.h"
 
 /* in the order of table.h */
 static const pynn_kernels table = {
-    product,       product_scratch, bias_gradient, activate, activation_gradient,
-    activate_both, cost_sum,        cost_gradient, multiply, gradient_descent,
-    line_forward,  line_backward,   prepare,       update,   square_sum,
+    product,
+    product_scratch,
+    bias_gradient,
+    activate,
+    activation_gradient,
+    activate_both,
+    cost_sum,
+    cost_gradient,
+    multiply,
+    gradient_descent,
+    line_forward,
+    line_backward,
+    prepare,
+    update,
+    square_sum,
+    softmax,
+    softmax_gradient,
+    log_softmax_gradient,
+    layer_norm,
+    layer_norm_gradient,
+    layer_norm_scale_gradient,
+    standardize,
+    dropout,
 };

@@ -37,6 +37,22 @@ typedef struct {
     void (*update)(int optimizer, const void *constants, const pynn_extra *extra, size_t n, void *parameters, const void *gradients,
                    void *state, void *state_2);
     double (*square_sum)(size_t n, const void *gradients);
+    /* rows.h */
+    void (*softmax)(int log, size_t rows, size_t columns, const void *x, size_t ld_x, void *y, size_t ld_y);
+    void (*softmax_gradient)(size_t rows, size_t columns, const void *y, size_t ld_y, const void *y_gradient, size_t ld_y_gradient,
+                             void *x_gradient, size_t ld_x_gradient);
+    void (*log_softmax_gradient)(size_t rows, size_t columns, const void *y, size_t ld_y, const void *y_gradient, size_t ld_y_gradient,
+                                 void *x_gradient, size_t ld_x_gradient);
+    void (*layer_norm)(size_t rows, size_t columns, double epsilon, const void *x, size_t ld_x, const void *scale, const void *bias,
+                       void *y, size_t ld_y, void *statistics);
+    void (*layer_norm_gradient)(size_t rows, size_t columns, const void *x, size_t ld_x, const void *statistics, const void *scale,
+                                const void *y_gradient, size_t ld_y_gradient, void *x_gradient, size_t ld_x_gradient);
+    void (*layer_norm_scale_gradient)(size_t rows, size_t columns, const void *x, size_t ld_x, const void *statistics,
+                                      const void *y_gradient, size_t ld_y_gradient, const void *learning_rate, void *c);
+    void (*standardize)(size_t rows, size_t columns, const void *x, size_t ld_x, const void *mean, const void *deviation, void *y,
+                        size_t ld_y);
+    /* random.h */
+    void (*dropout)(double rate, uint64_t seed, uint64_t step, uint64_t first, size_t n, const void *x, void *y);
 } pynn_kernels;
 
 typedef struct {
