@@ -9,12 +9,13 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pynn import costs, kernels, layers, network, optimizers, training
+from pynn import costs, initializers, kernels, layers, network, optimizers, rows, training
 from pynn.costs import *  # noqa: F403 - whose list is C's
 from pynn.kernels import get_num_threads, instruction_set, instruction_sets, set_num_threads
 from pynn.layers import *  # noqa: F403 - Dense, Layer, and the activations, whose list is C's
 from pynn.network import Network
 from pynn.optimizers import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSProp, Rprop
+from pynn.rows import Dropout, LayerNorm, LogSoftmax, Softmax, Standardize
 from pynn.training import History, Progress
 
 if TYPE_CHECKING:
@@ -27,24 +28,31 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Dropout",
     "GradientReport",
     "History",
+    "LayerNorm",
+    "LogSoftmax",
     "NAdam",
     "Network",
     "Optimizer",
     "Progress",
     "RMSProp",
     "Rprop",
+    "Softmax",
+    "Standardize",
     "costs",
     "datasets",  # noqa: F405 - below
     "get_num_threads",
     "gradcheck",
+    "initializers",
     "instruction_set",
     "instruction_sets",
     "kernels",
     "network",
     "optimizers",
     "reference",  # noqa: F405 - below
+    "rows",
     "set_num_threads",
     "training",
     *costs.__all__,

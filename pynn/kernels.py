@@ -615,7 +615,7 @@ def dropout(x: ArrayLike, rate: float, seed: int, step: int = 0, first_row: int 
 
     >>> import numpy as np, pynn
     >>> pynn.kernels.dropout(np.ones(8), 0.5, seed=1)
-    array([2., 2., 0., 0., 0., 0., 2., 0.])
+    array([2., 2., 0., 2., 0., 0., 0., 0.])
     """
     if type(x) is _ndarray and type(rate) is float and 0 <= rate < 1 and _all_counters(seed, step, first_row):
         y = _empty(x.shape, x.dtype) if out is None else out

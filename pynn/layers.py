@@ -7,19 +7,18 @@ one that has parameters to learn derives from :class:`Layer`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pynn import kernels
+from pynn.initializers import INITIALIZERS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
+    from pynn.initializers import Initializer
     from pynn.kernels import Array
-
-    Initializer = Callable[[tuple[int, int], np.random.Generator], ArrayLike]
 
 
 def network_dtype(dtype: DTypeLike, where: str) -> np.dtype[Any]:
@@ -40,46 +39,6 @@ def random_generator(seed: int | None) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
 
 
-# ---- initial weights: uniform ones alone, since they need no function whose last bit differs between machines ---------------
-
-
-def _uniform(limit: float, shape: tuple[int, ...], random: np.random.Generator) -> Array:
-    return (2.0 * random.random(shape) - 1.0) * limit
-
-
-def glorot_uniform(shape: tuple[int, int], random: np.random.Generator) -> Array:
-    """Uniform on ±√(6 / (in + out)) (Glorot and Bengio, 2010).
-
-    >>> import numpy as np
-    >>> bool(np.abs(glorot_uniform((3, 3), np.random.default_rng(0))).max() <= 1.0)
-    True
-    """
-    return _uniform(math.sqrt(6.0 / max(1, sum(shape))), shape, random)
-
-
-def he_uniform(shape: tuple[int, int], random: np.random.Generator) -> Array:
-    """Uniform on ±√(6 / in) (He et al., 2015), for layers before a ReLU.
-
-    >>> import numpy as np
-    >>> bool(np.abs(he_uniform((3, 6), np.random.default_rng(0))).max() <= 1.0)
-    True
-    """
-    return _uniform(math.sqrt(6.0 / max(1, shape[1])), shape, random)
-
-
-def zeros(shape: tuple[int, int], random: np.random.Generator) -> Array:
-    """All zero; draws nothing.
-
-    >>> import numpy as np
-    >>> zeros((1, 2), np.random.default_rng(0))
-    array([[0., 0.]])
-    """
-    return np.zeros(shape)
-
-
-INITIALIZERS: dict[str, Initializer] = {"glorot_uniform": glorot_uniform, "he_uniform": he_uniform, "zeros": zeros}
-
-
 # ---- layers -----------------------------------------------------------------------------------------------------------------
 
 
@@ -90,6 +49,9 @@ class Layer:
     keeps them with all others, in ``network.parameters``, as attributes of these names, and gradients as attributes
     ``<name>_gradient``, which ``backward`` fills. ``in_features`` and ``out_features`` are numbers, or None where any will do
     (then the layer gives as many features as it takes).
+
+    A layer that does one thing in training and another in prediction has a method ``infer(x)`` besides, which gives Y for a
+    prediction and keeps nothing; without it, prediction is ``forward(x)`` of a copy.
 
     >>> import numpy as np, pynn
     >>> class Scale(pynn.Layer):
@@ -112,6 +74,7 @@ class Layer:
     out_features: int | None = None
     _bound = False  # to a network's arena
     _x: Array | None = None  # of the last forward
+    _kept: Any = None  # what else backward needs of it
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each parameter by name, in the order in which they are kept; none here.
@@ -130,6 +93,17 @@ class Layer:
         array([0., 0.])
         """
         return np.zeros(self.shapes()[name])
+
+    def prepare(self, random: np.random.Generator) -> None:
+        """Draw what is random in a layer and no parameter, such as a seed; a network calls it, layer by layer, when it takes the
+        layers in and has drawn their parameters. Nothing, unless a layer says otherwise.
+
+        >>> import numpy as np, pynn
+        >>> layer = pynn.Dropout(0.5)
+        >>> layer.prepare(np.random.default_rng(0))
+        >>> layer.seed is None
+        False
+        """
 
     def take(self, values: dict[str, Array]) -> None:
         """Keep these arrays, one for each parameter and each ``<name>_gradient``; a network calls it with views into its arenas.
@@ -153,7 +127,7 @@ class Layer:
     def __getstate__(self) -> dict[str, Any]:
         """All but what belongs to a network or to the last ``forward``."""
         mine: dict[str, Array] = self.__dict__.get("_values", {})
-        state = {key: value for key, value in self.__dict__.items() if key not in mine and key not in ("_bound", "_x")}
+        state = {key: value for key, value in self.__dict__.items() if key not in mine and key not in ("_bound", "_x", "_kept")}
         if mine:
             state["_values"] = {name: mine[name] for name in self.shapes()}
         return state
@@ -188,7 +162,8 @@ class Dense(Layer):
     """Y = W X + B, one weighted sum of the inputs for each output (Forward Pass).
 
     ``in_features`` and ``out_features`` are integers from 1 up. ``initializer`` draws the first weight (out_features,
-    in_features): "glorot_uniform", "he_uniform", "zeros", or a function of that shape and a ``numpy.random.Generator``; the
+    in_features): the name of a function in :mod:`pynn.initializers`, such as "glorot_uniform", "he_normal", "orthogonal" or
+    "zeros"; a function of that shape and a ``numpy.random.Generator``, such as ``constant(0.5)``; or an array of that shape. The
     first bias is zero. ``weight``, ``bias`` and their gradients are arrays to read, and to assign to or write into. Until it is
     first looked at, a layer has no values: the network that it becomes part of draws them by its own seed, but values that it
     has by then stay. On its own a layer computes in float32, in a network in the network's dtype.
@@ -206,7 +181,11 @@ class Dense(Layer):
     out_features: int
 
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, initializer: str | Initializer = "glorot_uniform"
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        initializer: str | Initializer | Array = "glorot_uniform",
     ) -> None:
         for name, number in (("in_features", in_features), ("out_features", out_features)):
             if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
@@ -215,14 +194,22 @@ class Dense(Layer):
                 raise ValueError(f"Dense: {name} is {number}, wanted at least 1")
         if not isinstance(bias, (bool, np.bool_)):
             raise TypeError(f"Dense: bias is {bias!r}, wanted True or False")
-        if not callable(initializer) and initializer not in list(INITIALIZERS):
+        if isinstance(initializer, np.ndarray):
+            initializer = kernels.as_floats(initializer, "Dense", "initializer").copy()
+            if initializer.shape != (out_features, in_features):
+                raise ValueError(
+                    f"Dense: initializer has shape {initializer.shape}, wanted {(int(out_features), int(in_features))}, "
+                    "(out_features, in_features)"
+                )
+        elif not callable(initializer) and initializer not in list(INITIALIZERS):
             raise ValueError(
-                f"Dense: initializer is {initializer!r}, wanted one of {', '.join(map(repr, INITIALIZERS))} or a function"
+                f"Dense: initializer is {initializer!r}, wanted one of {', '.join(map(repr, INITIALIZERS))}, "
+                "a function or an array"
             )
         self.in_features = int(in_features)
         self.out_features = int(out_features)
         self.has_bias = bool(bias)
-        self.initializer = initializer
+        self.initializer: Any = initializer
 
     def take(self, values: dict[str, Array]) -> None:  # noqa: D102
         self._values = values  # no attributes: they are properties
@@ -236,6 +223,8 @@ class Dense(Layer):
     def initial(self, name: str, random: np.random.Generator) -> ArrayLike:  # noqa: D102
         if name == "bias":
             return np.zeros(self.out_features)
+        if isinstance(self.initializer, np.ndarray):
+            return self.initializer
         draw = self.initializer if callable(self.initializer) else INITIALIZERS[self.initializer]
         values = np.asarray(draw((self.out_features, self.in_features), random))
         if values.shape != (self.out_features, self.in_features):
@@ -353,7 +342,9 @@ class Dense(Layer):
 
     def __repr__(self) -> str:
         options = "" if self.has_bias else ", bias=False"
-        if self.initializer != "glorot_uniform":
+        if isinstance(self.initializer, np.ndarray):
+            options += ", initializer=<array>"
+        elif self.initializer != "glorot_uniform":
             options += f", initializer={self.initializer!r}"
         return f"{type(self).__name__}({self.in_features}, {self.out_features}{options})"
 
@@ -504,4 +495,6 @@ def bind_layers(
             values[name][...] = first[i, name]
         layer.take(values)
         layer._bound = True
+    for layer in layers:
+        layer.prepare(random)
     return parameters, gradients, offsets

@@ -270,7 +270,7 @@ def dropout(x: Array, rate: float, seed: int, step: int = 0, first_row: int = 0,
     """y = 0 with probability ``rate``, else x / (1 - rate); element k takes word k % 64 // 16 of counter k // 64 * 16 + k % 16.
 
     >>> dropout(np.ones(8), 0.5, seed=1)
-    array([2., 2., 0., 0., 0., 0., 2., 0.])
+    array([2., 2., 0., 2., 0., 0., 0., 0.])
     """
     k = np.arange(x.size, dtype=np.uint64) + np.uint64(first_row * x.shape[-1])
     words = _philox(seed, step, k // np.uint64(64) * np.uint64(16) + k % np.uint64(16))
