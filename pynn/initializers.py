@@ -129,7 +129,7 @@ def normal(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.fl
 
     >>> import numpy as np
     >>> normal((2,), np.random.Generator(np.random.PCG64(0))).round(6)
-    array([ 0.349994, -0.613813])
+    array([ 0.350349, -0.613458])
     """
     q = random.random(shape) - 0.5
     middle = 0.180625 - q * q
@@ -176,8 +176,8 @@ def lecun_normal(shape: tuple[int, int], random: np.random.Generator) -> Array:
 def orthogonal(shape: tuple[int, int], random: np.random.Generator) -> Array:
     """Rows, or columns if there are fewer of them, of length 1 and at right angles, any such alike (Saxe et al., 2014).
 
-    A matrix of normal numbers, made orthogonal by classical Gram-Schmidt in blocks of 32 rows, twice, which keeps the angles right
-    to the last digits (Barlow and Smoktunowicz, 2013). In float64, with sums in the order of :mod:`pynn.kernels`.
+    A matrix of normal numbers, made orthogonal by classical Gram-Schmidt in blocks of 32 rows, twice, which keeps the angles
+    right to the last digits (Barlow and Smoktunowicz, 2013). In float64, with sums in the order of :mod:`pynn.kernels`.
 
     >>> import numpy as np
     >>> q = orthogonal((3, 5), np.random.default_rng(0))

@@ -22,6 +22,7 @@
 #define layer_norm F(layer_norm)
 #define layer_norm_gradient F(layer_norm_gradient)
 #define layer_norm_scale_gradient F(layer_norm_scale_gradient)
+#define scale_columns F(scale_columns)
 #define standardize F(standardize)
 
 /* FOR_ROW(columns) { ... } runs its body for each vector of a row, in blocks of sixteen elements: j is the first element, v the
@@ -217,22 +218,33 @@ static void layer_norm_gradient(size_t rows, size_t columns, const void *x_, siz
     }
 }
 
+INLINE void scale_columns(const size_t vectors, size_t n_last, size_t rows, const T *x, size_t ld_x, const T *statistics, const T *g,
+                          size_t ld_g, const T *learning_rate, T *c)
+{
+    V sum[8];
+    UNROLL_FOR (size_t v = 0; v < vectors; v++) sum[v] = v_zero();
+    for (size_t i = 0; i < rows; i++, x += ld_x, g += ld_g, statistics += 2) {
+        const V mean = v_set1(statistics[0]), r = v_set1(statistics[1]);
+        UNROLL_FOR (size_t v = 0; v < vectors; v++) {
+            const size_t n = v + 1 < vectors ? LANES : n_last;
+            const V h = v_mul(v_sub(load_part(x + v * LANES, n), mean), r);
+            sum[v] = v_fma(load_part(g + v * LANES, n), h, sum[v]);
+        }
+    }
+    UNROLL_FOR (size_t v = 0; v < vectors; v++) finish(c + v * LANES, sum[v], v + 1 < vectors ? LANES : n_last, learning_rate);
+}
+
 /* dC/dscale_j = sum over rows of g_j h_j */
-static void layer_norm_scale_gradient(size_t rows, size_t columns, const void *x_, size_t ld_x, const void *statistics_, const void *g_,
+static void layer_norm_scale_gradient(size_t rows, size_t columns, const void *x_, size_t ld_x, const void *statistics, const void *g_,
                                       size_t ld_g, const void *learning_rate, void *c_)
 {
-    const T *const x = x_, *const g = g_, *const statistics = statistics_;
+    const T *const x = x_, *const g = g_;
     T *const c = c_;
-    FOR_ROW(columns)
-    {
-        V sum = v_zero();
-        for (size_t i = 0; i < rows; i++) {
-            const V d = v_sub(load_part(x + i * ld_x + j, n), v_set1(statistics[2 * i]));
-            sum = v_fma(load_part(g + i * ld_g + j, n), v_mul(d, v_set1(statistics[2 * i + 1])), sum);
-        }
-        finish(c + j, sum, n, learning_rate);
-        (void)v;
-    }
+    size_t j = 0;
+    for (; columns - j > 8 * LANES; j += 8 * LANES)
+        scale_columns(8, LANES, rows, x + j, ld_x, statistics, g + j, ld_g, learning_rate, c + j);
+    for (; columns - j > LANES; j += LANES) scale_columns(1, LANES, rows, x + j, ld_x, statistics, g + j, ld_g, learning_rate, c + j);
+    if (j < columns) scale_columns(1, columns - j, rows, x + j, ld_x, statistics, g + j, ld_g, learning_rate, c + j);
 }
 
 /* ---- standardisation: y_j = (x_j - mean_j) / deviation_j; without a mean, x_j / deviation_j, which is its gradient ------- */

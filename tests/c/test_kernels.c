@@ -222,6 +222,94 @@ static void elementwise(int dtype, size_t n, int at_end, results *r)
     same_as_portable(r, y, bytes);
 }
 
+/* ---- rows ----------------------------------------------------------------------------------------------------------------- */
+
+static void row_kernels(int dtype, size_t rows, size_t columns, size_t padding, int at_end, results *r)
+{
+    const size_t size = size_of(dtype), ld = columns + padding, bytes = rows * columns * size, statistics_bytes = 2 * rows * size;
+    void *const x = matrix(dtype, 0, rows, columns, ld, at_end), *const g = matrix(dtype, 1, rows, columns, ld, at_end);
+    void *const scale = matrix(dtype, 2, 1, columns, columns, at_end), *const bias = matrix(dtype, 3, 1, columns, columns, at_end);
+    void *const y = place(4, bytes, at_end), *const dx = place(5, bytes, at_end), *const c = place(6, columns * size, at_end);
+    void *const statistics = place(7, statistics_bytes, at_end);
+    const double close = dtype == PYNN_F32 ? 1e-5 : 1e-13;
+
+    for (int log = 0; log < 2; log++) {
+        doing = log ? "log_softmax" : "softmax";
+        check(pynn_softmax(dtype, log, rows, columns, x, ld, y, columns) == PYNN_OK, "status", rows, columns, ld);
+        for (size_t i = 0; i < rows; i++) {
+            double sum = 0;
+            for (size_t j = 0; j < columns; j++) sum += log ? exp(get(dtype, y, i * columns + j)) : get(dtype, y, i * columns + j);
+            check(!columns || fabs(sum - 1) <= 10 * close, "wrong", rows, columns, ld);
+        }
+        check(untouched_beside(y, bytes, at_end), "wrote beside its output", rows, columns, ld);
+        same_as_portable(r, y, bytes);
+        doing = log ? "log_softmax_gradient" : "softmax_gradient";
+        check(pynn_softmax_gradient(dtype, log, rows, columns, y, columns, g, ld, dx, columns) == PYNN_OK, "status", rows, columns, ld);
+        for (size_t i = 0; i < rows; i++) {
+            double sum = 0; /* what a row of logits has in common changes nothing */
+            for (size_t j = 0; j < columns; j++) sum += get(dtype, dx, i * columns + j);
+            check(fabs(sum) <= close * (double)(columns + 1), "wrong", rows, columns, ld);
+        }
+        check(untouched_beside(dx, bytes, at_end), "wrote beside its output", rows, columns, ld);
+        same_as_portable(r, dx, bytes);
+        check(pynn_softmax_gradient(dtype, log, rows, columns, y, columns, g, ld, y, columns) == PYNN_OK, "status", rows, columns, ld);
+        check(!bytes || !memcmp(y, dx, bytes), "other bits in place", rows, columns, ld);
+    }
+
+    for (int with = 0; with < 4; with++) {
+        void *const s = with & 1 ? scale : NULL, *const b = with & 2 ? bias : NULL;
+        doing = "layer_norm";
+        check(pynn_layer_norm(dtype, rows, columns, 0.01, x, ld, s, b, y, columns, NULL) == PYNN_OK, "status", rows, columns, ld);
+        check(untouched_beside(y, bytes, at_end), "wrote beside its output", rows, columns, ld);
+        same_as_portable(r, y, bytes);
+        check(pynn_layer_norm(dtype, rows, columns, 0.01, x, ld, s, b, y, columns, statistics) == PYNN_OK, "status", rows, columns, ld);
+        check(untouched_beside(statistics, statistics_bytes, at_end), "wrote beside its statistics", rows, columns, ld);
+        if (columns) same_as_portable(r, statistics, statistics_bytes);
+        for (size_t i = 0; i < rows; i++)
+            for (size_t j = 0; j < columns; j++) {
+                const double h = (get(dtype, x, i * ld + j) - get(dtype, statistics, 2 * i)) * get(dtype, statistics, 2 * i + 1);
+                const double exact = h * (s ? get(dtype, s, j) : 1) + (b ? get(dtype, b, j) : 0);
+                check(fabs(get(dtype, y, i * columns + j) - exact) <= 10 * close, "wrong", rows, columns, ld);
+            }
+        doing = "layer_norm_gradient";
+        check(pynn_layer_norm_gradient(dtype, rows, columns, x, ld, statistics, s, g, ld, dx, columns) == PYNN_OK, "status", rows, columns,
+              ld);
+        check(untouched_beside(dx, bytes, at_end), "wrote beside its output", rows, columns, ld);
+        same_as_portable(r, dx, bytes);
+    }
+    doing = "layer_norm_scale_gradient";
+    check(pynn_layer_norm_scale_gradient(dtype, rows, columns, x, ld, statistics, g, ld, c) == PYNN_OK, "status", rows, columns, ld);
+    check(untouched_beside(c, columns * size, at_end), "wrote beside its output", rows, columns, ld);
+    same_as_portable(r, c, columns * size);
+
+    doing = "standardize";
+    for (size_t j = 0; j < columns; j++) set(dtype, scale, j, 1 + fabs(get(dtype, scale, j)));
+    for (int with = 0; with < 2; with++) {
+        check(pynn_standardize(dtype, rows, columns, x, ld, with ? bias : NULL, scale, y, columns) == PYNN_OK, "status", rows, columns, ld);
+        check(untouched_beside(y, bytes, at_end), "wrote beside its output", rows, columns, ld);
+        same_as_portable(r, y, bytes);
+    }
+
+    doing = "dropout"; /* of what standardize gave; in one piece and in two */
+    const size_t n = rows * columns, part = n / 3;
+    check(pynn_dropout(dtype, 0.4, 5, 6, 7, n, y, dx) == PYNN_OK, "status", rows, columns, n);
+    check(untouched_beside(dx, bytes, at_end), "wrote beside its output", rows, columns, n);
+    same_as_portable(r, dx, bytes);
+    check(pynn_dropout(dtype, 0.4, 5, 6, 7 + part, n - part, (char *)y + part * size, (char *)y + part * size) == PYNN_OK, "status", rows,
+          columns, n);
+    check(pynn_dropout(dtype, 0.4, 5, 6, 7, part, y, y) == PYNN_OK, "status", rows, columns, n);
+    check(!bytes || !memcmp(y, dx, bytes), "other bits in parts", rows, columns, n);
+}
+
+static void all_rows(int dtype, results *r)
+{
+    size_t turn = 0;
+    for (size_t i = 0; i < COUNT(ROWS); i++)
+        for (size_t j = 0; j < COUNT(COLUMNS); j++, turn++) row_kernels(dtype, ROWS[i], COLUMNS[j], turn % 3, (int)(turn / 2 % 2), r);
+    row_kernels(dtype, 300, 130, 1, 0, r); /* enough to be shared out among threads */
+    row_kernels(dtype, 7, 6000, 0, 1, r);
+}
+
 /* ---- networks -------------------------------------------------------------------------------------------------------------- */
 
 static void network(int dtype, const size_t *widths, size_t dense, int kind, size_t rows, size_t batch, int at_end, results *r)
@@ -343,6 +431,11 @@ static void refusals(void)
     check(pynn_cost_gradient(PYNN_F32, &none, 1, 1, &one, &one, NULL, &y) == PYNN_UNKNOWN, "cost", 0, 0, 0);
     pynn_optimizer optimizer = {.kind = 99};
     check(pynn_optimize(PYNN_F32, &optimizer, 1, &y, &one, 0.1) == PYNN_UNKNOWN, "optimizer", 0, 0, 0);
+    check(pynn_softmax(2, 0, 1, 1, &one, 1, &y, 1) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
+    check(pynn_layer_norm(2, 1, 1, 1, &one, 1, NULL, NULL, &y, 1, NULL) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
+    check(pynn_standardize(-1, 1, 1, &one, 1, NULL, &one, &y, 1) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
+    check(pynn_dropout(PYNN_F32, 1, 0, 0, 0, 1, &one, &y) == PYNN_UNKNOWN, "rate", 0, 0, 0);
+    check(pynn_dropout(PYNN_F32, (double)NAN, 0, 0, 0, 1, &one, &y) == PYNN_UNKNOWN, "rate", 0, 0, 0);
     check(pynn_network_new(PYNN_F32, 1, &unknown, &one, &net) == PYNN_UNKNOWN, "layer", 0, 0, 0);
     check(pynn_network_new(PYNN_F32, 0, &good, &one, &net) == PYNN_UNKNOWN, "no layer", 0, 0, 0);
     check(pynn_network_new(9, 1, &good, &one, &net) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
@@ -369,6 +462,7 @@ int main(int count, char **arguments)
                 all_products(dtype, &r[dtype]);
                 for (size_t i = 0; i < COUNT(LENGTHS); i++)
                     for (int at_end = 0; at_end < 2; at_end++) elementwise(dtype, LENGTHS[i], at_end, &r[dtype]);
+                all_rows(dtype, &r[dtype]);
                 all_networks(dtype, &r[dtype]);
                 r[dtype].comparing = 1;
             }
