@@ -98,6 +98,18 @@ def test_every_equation_has_its_function_its_kernel_and_its_test():
         assert re.search(rf'"""Equations? .*\({number}\)', tests) or int(number) in range(17, 22), number
 
 
+def test_every_layer_on_rows_has_its_function_its_kernel_and_its_test():
+    tests = (ROOT / "tests" / "test_rows.py").read_text(encoding="utf-8")
+    table = rows(ROOT / "docs" / "mathematics.md", "9. Layers that work on rows")[1:]
+    assert len(table) == 9
+    for _, function, kernel, test in table:
+        assert hasattr(kernels, function.strip("`"))
+        assert hasattr(pynn.reference, function.strip("`"))
+        word, file = re.findall(r"`([^`]+)`", kernel)
+        assert re.search(rf"^static void {word}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), word
+        assert f"def {test.strip('`')}(" in tests
+
+
 def test_the_demonstration_is_the_one_the_readme_describes():
     from pynn import demo
 
