@@ -3,8 +3,8 @@
 #define exp_nonpositive F(exp_nonpositive)
 
 /* e^v = S + S p for v <= 0 or NaN: v = j ln 2 + r, j whole, S = 2^j, p = e^r - 1, as in math.h; 1 at 0, 0 where it vanishes.
- * Worst error found, in units of the last place, subnormal results included: float32, every input, 0.80; float64, 0.83 on 10
- * million random points. */
+ * Worst error found, in units of the last place, subnormal results included: 0.86 in float32, every input, and in float64, 10
+ * million random ones. */
 INLINE V exp_nonpositive(V v)
 {
     static const T c[] = {
@@ -39,7 +39,7 @@ INLINE V exp_nonpositive(V v)
 #define PYNN_LOGARITHM
 
 /* log x in double precision for x >= 1; NaN for NaN.  x = 2^k m, sqrt(1/2) <= m < sqrt 2, log m = 2 artanh s, s = f / (2 + f),
- * f = m - 1, by its series 2 s (1 + z/3 + z^2/5 + ...), z = s^2. Worst error found: 1.5 units in the last place. */
+ * f = m - 1, by its series 2 s (1 + z/3 + z^2/5 + ...), z = s^2. Worst error found in 12 million numbers: 0.89 units in the last place. */
 static MAYBE_UNUSED double logarithm(double x)
 {
     static const double c[] = {1.0 / 3, 1.0 / 5, 1.0 / 7, 1.0 / 9, 1.0 / 11, 1.0 / 13, 1.0 / 15, 1.0 / 17, 1.0 / 19, 1.0 / 21, 1.0 / 23};
