@@ -1,6 +1,8 @@
 /* rows.c: the public kernels that work on each row by itself, and dropout: rows, or elements, shared out over threads. */
 #include "rows.h"
 
+#include "arithmetic.h"
+#include "compiler.h"
 #include "dispatch.h"
 #include "kernels.h"
 #include "threads.h"
@@ -35,7 +37,7 @@ static void task(void *context, size_t index, size_t slot)
 }
 
 /* `count` things in parts of a multiple of `granule` */
-static int run(int dtype, size_t threads, size_t count, size_t granule, row_job job)
+static NOINLINE int run(int dtype, size_t threads, size_t count, size_t granule, row_job job)
 {
     if (dtype != PYNN_F32 && dtype != PYNN_F64) return PYNN_UNKNOWN;
     if (!count || !job.columns) return PYNN_OK;
@@ -198,47 +200,69 @@ int pynn_run_dropout(int dtype, size_t threads, double rate, uint64_t seed, uint
                          .ld_y = 1});
 }
 
-/* ---- the same on as many threads as a call may use ------------------------------------------------------------------------ */
+/* ---- the same on as many threads as a call may use, in the default arithmetic ------------------------------------------------------------------------ */
 
 int pynn_softmax(int dtype, int log, size_t rows, size_t columns, const void *x, size_t ld_x, void *y, size_t ld_y)
 {
-    return pynn_run_softmax(dtype, pynn_get_num_threads(), log, rows, columns, x, ld_x, y, ld_y);
+    const pynn_arithmetic callers = pynn_default_arithmetic();
+    const int status = pynn_run_softmax(dtype, pynn_get_num_threads(), log, rows, columns, x, ld_x, y, ld_y);
+    pynn_restore_arithmetic(callers);
+    return status;
 }
 
 int pynn_softmax_gradient(int dtype, int log, size_t rows, size_t columns, const void *y, size_t ld_y, const void *y_gradient,
                           size_t ld_y_gradient, void *x_gradient, size_t ld_x_gradient)
 {
-    return pynn_run_softmax_gradient(dtype, pynn_get_num_threads(), log, rows, columns, y, ld_y, y_gradient, ld_y_gradient, x_gradient,
-                                     ld_x_gradient);
+    const pynn_arithmetic callers = pynn_default_arithmetic();
+    const int status = pynn_run_softmax_gradient(dtype, pynn_get_num_threads(), log, rows, columns, y, ld_y, y_gradient, ld_y_gradient,
+                                                 x_gradient, ld_x_gradient);
+    pynn_restore_arithmetic(callers);
+    return status;
 }
 
 int pynn_layer_norm(int dtype, size_t rows, size_t columns, double epsilon, const void *x, size_t ld_x, const void *scale, const void *bias,
                     void *y, size_t ld_y, void *statistics)
 {
-    return pynn_run_layer_norm(dtype, pynn_get_num_threads(), rows, columns, epsilon, x, ld_x, scale, bias, y, ld_y, statistics);
+    const pynn_arithmetic callers = pynn_default_arithmetic();
+    const int status =
+        pynn_run_layer_norm(dtype, pynn_get_num_threads(), rows, columns, epsilon, x, ld_x, scale, bias, y, ld_y, statistics);
+    pynn_restore_arithmetic(callers);
+    return status;
 }
 
 int pynn_layer_norm_gradient(int dtype, size_t rows, size_t columns, const void *x, size_t ld_x, const void *statistics, const void *scale,
                              const void *y_gradient, size_t ld_y_gradient, void *x_gradient, size_t ld_x_gradient)
 {
-    return pynn_run_layer_norm_gradient(dtype, pynn_get_num_threads(), rows, columns, x, ld_x, statistics, scale, y_gradient, ld_y_gradient,
-                                        x_gradient, ld_x_gradient);
+    const pynn_arithmetic callers = pynn_default_arithmetic();
+    const int status = pynn_run_layer_norm_gradient(dtype, pynn_get_num_threads(), rows, columns, x, ld_x, statistics, scale, y_gradient,
+                                                    ld_y_gradient, x_gradient, ld_x_gradient);
+    pynn_restore_arithmetic(callers);
+    return status;
 }
 
 int pynn_layer_norm_scale_gradient(int dtype, size_t rows, size_t columns, const void *x, size_t ld_x, const void *statistics,
                                    const void *y_gradient, size_t ld_y_gradient, void *scale_gradient)
 {
-    return pynn_run_layer_norm_scale_gradient(dtype, pynn_get_num_threads(), rows, columns, x, ld_x, statistics, y_gradient, ld_y_gradient,
-                                              NULL, scale_gradient);
+    const pynn_arithmetic callers = pynn_default_arithmetic();
+    const int status = pynn_run_layer_norm_scale_gradient(dtype, pynn_get_num_threads(), rows, columns, x, ld_x, statistics, y_gradient,
+                                                          ld_y_gradient, NULL, scale_gradient);
+    pynn_restore_arithmetic(callers);
+    return status;
 }
 
 int pynn_standardize(int dtype, size_t rows, size_t columns, const void *x, size_t ld_x, const void *mean, const void *deviation, void *y,
                      size_t ld_y)
 {
-    return pynn_run_standardize(dtype, pynn_get_num_threads(), rows, columns, x, ld_x, mean, deviation, y, ld_y);
+    const pynn_arithmetic callers = pynn_default_arithmetic();
+    const int status = pynn_run_standardize(dtype, pynn_get_num_threads(), rows, columns, x, ld_x, mean, deviation, y, ld_y);
+    pynn_restore_arithmetic(callers);
+    return status;
 }
 
 int pynn_dropout(int dtype, double rate, uint64_t seed, uint64_t step, uint64_t first, size_t n, const void *x, void *y)
 {
-    return pynn_run_dropout(dtype, pynn_get_num_threads(), rate, seed, step, first, n, x, y);
+    const pynn_arithmetic callers = pynn_default_arithmetic();
+    const int status = pynn_run_dropout(dtype, pynn_get_num_threads(), rate, seed, step, first, n, x, y);
+    pynn_restore_arithmetic(callers);
+    return status;
 }

@@ -112,6 +112,22 @@ static void optimize(void)
     }
 }
 static void gradient_descent(void) { pynn_gradient_descent(dtype, MOST, &a.parameters, &a.gradients, 0.1); }
+static void softmax(void)
+{
+    for (int log = 0; log < 2; log++) {
+        pynn_softmax(dtype, log, MOST / OUT, OUT, &a.x, OUT, &a.out, OUT);
+        pynn_softmax_gradient(dtype, log, MOST / OUT, OUT, &a.out, OUT, &a.y, OUT, log ? &a.gradients : &a.parameters, OUT);
+    }
+}
+static void layer_norm(void)
+{
+    const size_t rows = MOST / OUT / 2; /* so that statistics have room */
+    pynn_layer_norm(dtype, rows, OUT, 1e-5, &a.x, OUT, &a.weight, &a.y, &a.out, OUT, &a.parameters);
+    pynn_layer_norm_gradient(dtype, rows, OUT, &a.x, OUT, &a.parameters, &a.weight, &a.y, OUT, &a.gradients, OUT);
+    pynn_layer_norm_scale_gradient(dtype, rows, OUT, &a.x, OUT, &a.parameters, &a.y, OUT, &a.weight);
+}
+static void standardize(void) { pynn_standardize(dtype, MOST / OUT, OUT, &a.x, OUT, &a.y, &a.weight, &a.out, OUT); }
+static void dropout(void) { pynn_dropout(dtype, 0.3, 1, 2, 3, MOST, &a.x, &a.out); }
 
 static pynn_network *new_network(void)
 {
@@ -176,6 +192,10 @@ static const struct {
              CALL(cost_gradient),
              CALL(optimize),
              CALL(gradient_descent),
+             CALL(softmax),
+             CALL(layer_norm),
+             CALL(standardize),
+             CALL(dropout),
              CALL(predict),
              CALL(predict_one),
              CALL(train),
