@@ -223,11 +223,18 @@ static int as_weights(size_t address, int dtype, size_t rows, matrix *m)
     return address != none && (as_run(address, dtype, m) || m->nd != 1 || m->columns != rows);
 }
 
+/* A target for predictions: of their shape, or a label for each row */
+static int as_target(const pynn_objective *objective, size_t address, int dtype, const matrix *p, matrix *t)
+{
+    if (as_run(address, dtype, t)) return ARRAYS_NOT_PLAIN;
+    return objective->labels ? t->nd != 1 || t->columns != p->rows : !same_shape(p, t);
+}
+
 int arrays_cost(const pynn_objective *objective, size_t prediction, size_t target, size_t weights, double *cost)
 {
     const int dtype = dtype_of(prediction);
     matrix p, t, w;
-    if (as_run(prediction, dtype, &p) || as_run(target, dtype, &t) || !same_shape(&p, &t)) return ARRAYS_NOT_PLAIN;
+    if (as_run(prediction, dtype, &p) || as_target(objective, target, dtype, &p, &t)) return ARRAYS_NOT_PLAIN;
     if (as_weights(weights, dtype, p.rows, &w)) return ARRAYS_NOT_PLAIN;
     *cost = pynn_cost(dtype, objective, p.rows, p.columns, p.data, t.data, w.data);
     return PYNN_OK;
@@ -237,10 +244,10 @@ int arrays_cost_gradient(const pynn_objective *objective, size_t prediction, siz
 {
     const int dtype = dtype_of(prediction);
     matrix p, t, w, g;
-    if (as_run(prediction, dtype, &p) || as_run(target, dtype, &t) || !same_shape(&p, &t)) return ARRAYS_NOT_PLAIN;
+    if (as_run(prediction, dtype, &p) || as_target(objective, target, dtype, &p, &t)) return ARRAYS_NOT_PLAIN;
     if (as_weights(weights, dtype, p.rows, &w)) return ARRAYS_NOT_PLAIN;
-    if (as_output(out, dtype, p.nd, p.rows, p.columns, &g) || !apart_or_same(&g, &p) || !apart_or_same(&g, &t)) return ARRAYS_NOT_PLAIN;
-    if (w.data && !apart(&g, &w)) return ARRAYS_NOT_PLAIN;
+    if (as_output(out, dtype, p.nd, p.rows, p.columns, &g) || !apart_or_same(&g, &p)) return ARRAYS_NOT_PLAIN;
+    if (!(objective->labels ? apart(&g, &t) : apart_or_same(&g, &t)) || (w.data && !apart(&g, &w))) return ARRAYS_NOT_PLAIN;
     return pynn_cost_gradient(dtype, objective, p.rows, p.columns, p.data, t.data, w.data, g.data);
 }
 
@@ -381,8 +388,11 @@ int arrays_train(pynn_network *network, const pynn_objective *objective, pynn_op
     const int dtype = pynn_network_dtype(network);
     matrix in, t, w = {0}, g = {0};
     if (as_matrix(x, dtype, 0, &in) || in.columns != pynn_network_in(network)) return ARRAYS_NOT_PLAIN;
-    if (as_matrix(target, dtype, 0, &t) || t.nd != in.nd || t.rows != in.rows || t.columns != pynn_network_out(network))
-        return ARRAYS_NOT_PLAIN;
+    if (as_matrix(target, dtype, 0, &t)) return ARRAYS_NOT_PLAIN;
+    if (objective->labels) {
+        if (t.nd != 1 || t.columns != in.rows) return ARRAYS_NOT_PLAIN;
+        t.ld = 1;
+    } else if (t.nd != in.nd || t.rows != in.rows || t.columns != pynn_network_out(network)) return ARRAYS_NOT_PLAIN;
     if (as_weights(weights, dtype, in.rows, &w)) return ARRAYS_NOT_PLAIN;
     if (pynn_network_overlaps(network, in.data, in.bytes) || pynn_network_overlaps(network, t.data, t.bytes)) return ARRAYS_NOT_PLAIN;
     if (gradients != none && (as_run(gradients, dtype, &g) || g.nd != 1 || g.columns != pynn_network_parameters(network)))

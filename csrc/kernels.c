@@ -329,28 +329,70 @@ static double weight_sum(int dtype, size_t rows, const void *weights)
     return sum;
 }
 
+/* The cost of one row, times its outputs where it is a mean over them */
+static double row_cost(const pynn_kernels *kernels, const pynn_objective *o, size_t columns, const void *prediction, const void *target)
+{
+    if (o->cost == PYNN_SOFTMAX_CROSS_ENTROPY) return kernels->cross_entropy(columns, o->labels, o->parameter, prediction, target);
+    return kernels->cost_sum(o->cost, o->parameter, columns, prediction, target);
+}
+
+/* What the sum of the costs of rows is divided by */
+static double objective_size(int dtype, const pynn_objective *o, size_t rows, size_t columns, const void *weights)
+{
+    const double all = weights ? weight_sum(dtype, rows, weights) : (double)rows;
+    return o->cost == PYNN_SOFTMAX_CROSS_ENTROPY ? all : all * (double)columns;
+}
+
 NOINLINE double pynn_objective_cost(int dtype, const pynn_objective *o, size_t rows, size_t columns, const void *prediction,
                                     const void *target, const void *weights)
 {
     const pynn_kernels *const kernels = pynn_table(dtype);
     const size_t size = pynn_size_of(dtype), n = rows * columns;
     if (!n) return 0;
-    if (!weights) return kernels->cost_sum(o->cost, o->parameter, n, prediction, target) / (double)n;
+    if (!weights && o->cost != PYNN_SOFTMAX_CROSS_ENTROPY)
+        return kernels->cost_sum(o->cost, o->parameter, n, prediction, target) / (double)n;
     double sum = 0;
-    const double all = weight_sum(dtype, rows, weights);
+    const double all = objective_size(dtype, o, rows, columns, weights);
     for (size_t i = 0; i < rows; i++)
-        sum += weight_at(dtype, weights, i) *
-               kernels->cost_sum(o->cost, o->parameter, columns, at(prediction, i * columns, size), at(target, i * columns, size));
-    return all != 0 ? sum / ((double)columns * all) : 0;
+        sum += (weights ? weight_at(dtype, weights, i) : 1) *
+               row_cost(kernels, o, columns, at(prediction, i * columns, size), at(target, o->labels ? i : i * columns, size));
+    return all != 0 ? sum / all : 0;
+}
+
+typedef struct {
+    int dtype;
+    const pynn_kernels *kernels;
+    const pynn_objective *objective;
+    size_t rows, columns, rows_each;
+    double scale;
+    const void *prediction, *target, *weights, *factor;
+    void *gradient;
+} row_gradients;
+
+static void row_gradients_task(void *context, size_t task, size_t slot)
+{
+    const row_gradients *const job = context;
+    const pynn_objective *const o = job->objective;
+    const size_t size = pynn_size_of(job->dtype), begin = task * job->rows_each;
+    (void)slot;
+    for (size_t i = begin; i < job->rows && i < begin + job->rows_each; i++) {
+        const size_t first = i * job->columns;
+        const double scale = job->weights ? weight_at(job->dtype, job->weights, i) * job->scale : job->scale;
+        const void *const p = at(job->prediction, first, size), *const t = at(job->target, o->labels ? i : first, size);
+        const void *const factor = at(job->factor, first, size);
+        void *const g = out_at(job->gradient, first, size);
+        if (o->cost == PYNN_SOFTMAX_CROSS_ENTROPY)
+            job->kernels->cross_entropy_gradient(job->columns, o->labels, o->parameter, scale, p, t, factor, g);
+        else job->kernels->cost_gradient(o->cost, o->parameter, job->columns, scale, p, t, factor, g, 0);
+    }
 }
 
 NOINLINE void pynn_objective_gradient(int dtype, size_t threads, const pynn_objective *o, size_t rows, size_t columns,
                                       const void *prediction, const void *target, const void *weights, const void *factor, void *gradient)
 {
-    const pynn_kernels *const kernels = pynn_table(dtype);
-    const size_t size = pynn_size_of(dtype), n = rows * columns;
+    const size_t n = rows * columns;
     if (!n) return;
-    if (!weights) {
+    if (!weights && o->cost != PYNN_SOFTMAX_CROSS_ENTROPY) {
         run_elementwise(dtype, threads,
                         (elementwise){.part = cost_gradient_part,
                                       .which = o->cost,
@@ -363,16 +405,23 @@ NOINLINE void pynn_objective_gradient(int dtype, size_t threads, const pynn_obje
                                       .d = (void *)(uintptr_t)factor});
         return;
     }
-    const double all = weight_sum(dtype, rows, weights), scale = all != 0 ? 1 / ((double)columns * all) : 0;
-    for (size_t i = 0; i < rows; i++)
-        kernels->cost_gradient(o->cost, o->parameter, columns, weight_at(dtype, weights, i) * scale, at(prediction, i * columns, size),
-                               at(target, i * columns, size), at(factor, i * columns, size), out_at(gradient, i * columns, size), 0);
+    const double all = objective_size(dtype, o, rows, columns, weights);
+    row_gradients job = {dtype,  pynn_table(dtype), o,      rows,    columns, rows, all != 0 ? 1 / all : 0, prediction,
+                         target, weights,           factor, gradient};
+    if (threads > 1 && rows > threads && n >= SHARE_ACTIVATION_FROM) job.rows_each = (rows + threads - 1) / threads;
+    if (job.rows_each == rows) row_gradients_task(&job, 0, 0);
+    else pynn_parallel((rows + job.rows_each - 1) / job.rows_each, row_gradients_task, &job, threads);
 }
 
 void pynn_descend(int dtype, size_t threads, size_t n, void *parameters, const void *gradients, const void *learning_rate)
 {
     run_elementwise(dtype, threads,
                     (elementwise){.part = gradient_descent_part, .n = n, .a = gradients, .b = learning_rate, .c = parameters});
+}
+
+int pynn_known_objective(const pynn_objective *o)
+{
+    return o->cost == PYNN_SOFTMAX_CROSS_ENTROPY || (o->cost >= 0 && (size_t)o->cost < pynn_cost_count() && !o->labels);
 }
 
 static int known_dtype(int dtype) { return dtype == PYNN_F32 || dtype == PYNN_F64; }
@@ -416,7 +465,7 @@ double pynn_cost(int dtype, const pynn_objective *objective, size_t rows, size_t
 int pynn_cost_gradient(int dtype, const pynn_objective *objective, size_t rows, size_t columns, const void *prediction, const void *target,
                        const void *weights, void *gradient)
 {
-    if (!known_dtype(dtype) || objective->cost < 0 || (size_t)objective->cost >= pynn_cost_count()) return PYNN_UNKNOWN;
+    if (!known_dtype(dtype) || !pynn_known_objective(objective)) return PYNN_UNKNOWN;
     const pynn_arithmetic callers = pynn_default_arithmetic();
     pynn_objective_gradient(dtype, pynn_get_num_threads(), objective, rows, columns, prediction, target, weights, NULL, gradient);
     pynn_restore_arithmetic(callers);

@@ -51,6 +51,7 @@ int pynn_multiply_sizes(size_t a, size_t b, size_t *product);
 /* Y = f(X) and f'(X) together; x may be y or derivative */
 void pynn_activate_both(int dtype, size_t threads, int activation, double parameter, size_t n, const void *x, void *y, void *derivative);
 void pynn_activate(int dtype, size_t threads, int activation, double parameter, size_t n, const void *x, void *y);
+int pynn_known_objective(const pynn_objective *objective);
 /* pynn_cost and pynn_optimize without their checks, in the arithmetic that there is */
 double pynn_objective_cost(int dtype, const pynn_objective *objective, size_t rows, size_t columns, const void *prediction,
                            const void *target, const void *weights);

@@ -347,8 +347,14 @@ static double step_line(pynn_network *net, const pynn_objective *objective, cons
         if (s == last) break;
     }
     char *dy = net->gradient, *dx = net->gradient_2;
-    const double cost = kernels->cost_sum(objective->cost, objective->parameter, s->out, s->y, target) / (double)s->out;
-    kernels->cost_gradient(objective->cost, objective->parameter, s->out, 1 / (double)s->out, s->y, target, s->derivative, dy, 1);
+    double cost;
+    if (objective->cost == PYNN_SOFTMAX_CROSS_ENTROPY) {
+        cost = kernels->cross_entropy(s->out, objective->labels, objective->parameter, s->y, target);
+        kernels->cross_entropy_gradient(s->out, objective->labels, objective->parameter, 1, s->y, target, s->derivative, dy);
+    } else {
+        cost = kernels->cost_sum(objective->cost, objective->parameter, s->out, s->y, target) / (double)s->out;
+        kernels->cost_gradient(objective->cost, objective->parameter, s->out, 1 / (double)s->out, s->y, target, s->derivative, dy, 1);
+    }
     for (;; s--) {
         const stage *const below = s == net->stages ? NULL : s - 1;
         if (!s->dense) {
@@ -604,7 +610,8 @@ static int plain(const pynn_optimizer *o)
 
 static NOINLINE int train(pynn_network *net, const pynn_training *t)
 {
-    const size_t in = pynn_network_in(net), out = pynn_network_out(net), batch = t->batch && t->batch < t->rows ? t->batch : t->rows;
+    const size_t in = pynn_network_in(net), out = t->objective.labels ? 1 : pynn_network_out(net);
+    const size_t batch = t->batch && t->batch < t->rows ? t->batch : t->rows;
     const int at_once = !(t->gradients && t->gradients_wanted) && plain(t->optimizer);
     void *const gradients = at_once ? NULL : t->gradients;
     if (!at_once && !gradients) return PYNN_UNKNOWN;
@@ -634,8 +641,8 @@ static NOINLINE int train(pynn_network *net, const pynn_training *t)
 
 int pynn_network_train(pynn_network *net, const pynn_training *training)
 {
-    const int cost = training->objective.cost, optimizer = training->optimizer->kind;
-    if (cost < 0 || (size_t)cost >= pynn_cost_count()) return PYNN_UNKNOWN;
+    const int optimizer = training->optimizer->kind;
+    if (!pynn_known_objective(&training->objective)) return PYNN_UNKNOWN;
     if (optimizer < 0 || (size_t)optimizer >= pynn_optimizer_count()) return PYNN_UNKNOWN;
     const pynn_arithmetic callers = pynn_default_arithmetic();
     const int status = train(net, training);

@@ -100,10 +100,13 @@ PYNN_API int pynn_activation(int dtype, int activation, double parameter, size_t
 PYNN_API int pynn_activation_gradient(int dtype, int activation, double parameter, size_t n, const void *x, const void *y_gradient,
                                       void *x_gradient);
 
+enum { PYNN_SOFTMAX_CROSS_ENTROPY = -1 }; /* of logits, the mean over rows: kernels/cross_entropy.h */
+
 /* What training makes small */
 typedef struct {
-    int cost;         /* its number */
-    double parameter; /* of a cost that has one */
+    int cost;         /* its number, or PYNN_SOFTMAX_CROSS_ENTROPY */
+    double parameter; /* of a cost that has one; label smoothing */
+    int labels;       /* of the cross-entropy: the target is one class for each row, and not a probability for each element */
 } pynn_objective;
 
 /* C = 1/n sum c(p, t), n = rows columns, in double precision; or, given a weight w for each row, sum w c / (columns sum w); 0 where n or

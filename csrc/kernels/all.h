@@ -15,6 +15,8 @@
 #include "optimizers.h"
 #include "random.h"
 #include "rows.h"
+
+#include "cross_entropy.h"
 #include "updates.h"
 
 /* in the order of table.h */
@@ -42,4 +44,6 @@ static const pynn_kernels table = {
     layer_norm_scale_gradient,
     standardize,
     dropout,
+    cross_entropy,
+    cross_entropy_gradient,
 };

@@ -53,6 +53,10 @@ typedef struct {
                         size_t ld_y);
     /* random.h */
     void (*dropout)(double rate, uint64_t seed, uint64_t step, uint64_t first, size_t n, const void *x, void *y);
+    /* cross_entropy.h, one row; labels: whether target is a class */
+    double (*cross_entropy)(size_t columns, int labels, double smoothing, const void *x, const void *target);
+    void (*cross_entropy_gradient)(size_t columns, int labels, double smoothing, double scale, const void *x, const void *target,
+                                   const void *factor, void *gradient);
 } pynn_kernels;
 
 typedef struct {
