@@ -482,12 +482,13 @@ class Network:
 
 
 def _apply(layer: Any, x: Array) -> Array:
-    """``layer.forward(x)``, leaving in the layer what its last ``forward`` kept."""
+    """``layer.infer(x)``, or ``layer.forward(x)`` where there is none, leaving in the layer what its last ``forward`` kept."""
     if type(layer) is Dense:
         return kernels.affine(layer.weight, x, layer.bias)
     if _is_built_in(layer):
         return kernels.activation(layer.name, x, parameter=layer.parameter)
-    y: Array = copy.copy(layer).forward(x)
+    infer = getattr(layer, "infer", None)
+    y: Array = infer(x) if callable(infer) else copy.copy(layer).forward(x)
     return y
 
 

@@ -671,6 +671,18 @@ def test_dropout_drops_the_same_going_back_and_others_in_the_next_step(dtype):
     assert same_bits(layer.forward(x), first)
 
 
+def test_predictions_drop_nothing_and_count_no_step(dtype):
+    dense = pynn.Dense(3, 50)
+    net = pynn.Network([dense, pynn.Dropout(0.5)], dtype=dtype, seed=1)
+    x = values((9, 3), dtype)
+    wanted = kernels.affine(dense.weight, x, dense.bias)
+    assert same_bits(net.predict(x), wanted)
+    assert net.evaluate(x, wanted) == 0
+    assert net.layers[1].step == 0
+    assert not same_bits(net.forward(x), wanted)
+    assert net.layers[1].step == 1
+
+
 # ---- Standardize
 
 
