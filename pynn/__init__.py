@@ -16,9 +16,10 @@ from pynn.layers import *  # noqa: F403 - Dense, Layer, and the activations, who
 from pynn.network import Network
 from pynn.optimizers import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSProp, Rprop
 from pynn.rows import Dropout, LayerNorm, LogSoftmax, Softmax, Standardize
-from pynn.training import History, Progress
+from pynn.training import DivergenceError, History, Progress
 
 if TYPE_CHECKING:
+    from pynn.callbacks import EarlyStopping, ReduceOnPlateau
     from pynn.gradient_check import GradientReport, gradcheck
 
 __version__ = "0.1.0"
@@ -29,6 +30,8 @@ __all__ = [
     "Adam",
     "AdamW",
     "Dropout",
+    "DivergenceError",
+    "EarlyStopping",
     "GradientReport",
     "History",
     "LayerNorm",
@@ -38,9 +41,11 @@ __all__ = [
     "Optimizer",
     "Progress",
     "RMSProp",
+    "ReduceOnPlateau",
     "Rprop",
     "Softmax",
     "Standardize",
+    "callbacks",  # noqa: F405 - below
     "costs",
     "datasets",  # noqa: F405 - below
     "get_num_threads",
@@ -49,10 +54,12 @@ __all__ = [
     "instruction_set",
     "instruction_sets",
     "kernels",
+    "metrics",  # noqa: F405 - below
     "network",
     "optimizers",
     "reference",  # noqa: F405 - below
     "rows",
+    "schedules",  # noqa: F405 - below
     "set_num_threads",
     "training",
     *costs.__all__,
@@ -66,7 +73,7 @@ if "threadpoolctl" in sys.modules:
 
 def __getattr__(name: str) -> Any:
     """Import on first use what few programs need."""
-    if name in ("reference", "datasets", "threadpool"):
+    if name in ("callbacks", "datasets", "display", "metrics", "reference", "schedules", "threadpool"):
         import importlib
 
         return importlib.import_module(f"pynn.{name}")
@@ -74,4 +81,8 @@ def __getattr__(name: str) -> Any:
         from pynn import gradient_check
 
         return getattr(gradient_check, name)
+    if name in ("EarlyStopping", "ReduceOnPlateau"):
+        from pynn import callbacks
+
+        return getattr(callbacks, name)
     raise AttributeError(f"module 'pynn' has no attribute {name!r}")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import math
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
@@ -15,18 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pynn import datasets
+from pynn import datasets, display
 from pynn.kernels import get_num_threads, instruction_set
 from pynn.layers import Dense, Sigmoid
 from pynn.network import Network
 from pynn.optimizers import SGD
-from pynn.training import History, Progress
+from pynn.training import History
 
 if TYPE_CHECKING:
     from pynn.kernels import Array
 
 TEST_SIZE = 0.2
-LINES = 10  # of progress, where there is no bar
 
 
 class Trained(NamedTuple):
@@ -53,7 +49,7 @@ def train(
     batch_size: int = 8,
     learning_rate: float = 0.3,
     dtype: str = "float32",
-    progress: Callable[[Progress], object] | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> Trained:
     """Train Dense(64, hidden), Sigmoid, Dense(hidden, 10) on four fifths of the digits.
 
@@ -69,7 +65,7 @@ def train(
     network = Network([Dense(64, hidden), Sigmoid(), Dense(hidden, 10)], optimizer=SGD(learning_rate), dtype=dtype, seed=seed)
     target = datasets.one_hot(label, 10)
     began = perf_counter()
-    history = network.fit(x, target, epochs=epochs, batch_size=batch_size, progress=progress)
+    history = network.fit(x, target, epochs=epochs, batch_size=batch_size, callbacks=callbacks)
     seconds = perf_counter() - began
     answer = network.predict(x_test).argmax(axis=1)
     return Trained(network, history, seconds, len(history) * len(x), x_test, label_test, answer)
@@ -91,47 +87,6 @@ def fingerprint(network: Network) -> str:
                 if array is not None:
                     digest.update(array.astype(array.dtype.newbyteorder("<"), order="C").tobytes())
     return digest.hexdigest()
-
-
-# ---- progress -----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def progress_on(stream: TextIO, epochs: int) -> Iterator[Callable[[Progress], None]]:
-    r"""What ``fit`` is to tell its progress: a moving bar if ``stream`` is a terminal and tqdm is there, else a few lines.
-
-    >>> import io, pynn.demo
-    >>> text = io.StringIO()
-    >>> with pynn.demo.progress_on(text, 1) as progress:
-    ...     progress(pynn.Progress(epoch=1, epochs=1, row=8, rows=8, cost=0.5))
-    >>> text.getvalue()
-    'epoch 1  cost 0.500000\n'
-    """
-    if stream.isatty():
-        try:
-            tqdm: Any = importlib.import_module("tqdm")
-        except ModuleNotFoundError:
-            pass
-        else:
-            size = shutil.get_terminal_size()  # tqdm by itself shows nothing on a terminal that does not know its size
-            with tqdm.tqdm(total=epochs, unit=" epochs", file=stream, ncols=min(100, size.columns), nrows=size.lines) as bar:
-
-                def move(progress: Progress) -> None:
-                    complete = progress.epoch - (progress.row < progress.rows)
-                    bar.set_postfix_str(f"cost {progress.cost:.6f}", refresh=complete == epochs)
-                    bar.update(complete - bar.n)
-
-                yield move
-            return
-
-    every = math.ceil(epochs / LINES)
-
-    def write(progress: Progress) -> None:
-        if progress.row == progress.rows and (progress.epoch in (1, epochs) or progress.epoch % every == 0):
-            number = str(progress.epoch).rjust(len(str(epochs)))
-            print(f"epoch {number}  cost {progress.cost:.6f}", file=stream, flush=True)
-
-    yield write
 
 
 # ---- the picture --------------------------------------------------------------------------------------------------------
@@ -194,8 +149,11 @@ def main(picture: Path | None, stream: TextIO, epochs: int, **options: Any) -> T
     """``train``, say on ``stream`` how it goes, and ``draw`` the result into ``picture`` unless that is None."""
     dtype = options.get("dtype", "float32")
     print(f"Reading handwritten digits: {dtype}, {instruction_set()}, at most {get_num_threads()} threads", file=stream)
-    with progress_on(stream, epochs) as progress:
-        trained = train(epochs=epochs, progress=progress, **options)
+    progress = display.Display(stream, display.bar_maker(stream), display.LINES)
+    try:
+        trained = train(epochs=epochs, callbacks=[progress], **options)
+    finally:
+        progress.close()
     right, tests = int((trained.answer == trained.label_test).sum()), len(trained.answer)
     rate = trained.images / max(trained.seconds, 1e-9)
     print(f"trained     {trained.images:,} images in {trained.seconds:.2f} s, {rate:,.0f} images per second", file=stream)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import operator
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from pynn.kernels import Array
+
+    Metric = Callable[[Array, Array], float]
+    Metrics = Sequence[Metric | str] | Mapping[str, Metric]
+
+CHUNK = 2**24  # bytes of a file that are converted at once
 
 _empty = np.empty
 _ndarray = np.ndarray
@@ -290,16 +295,32 @@ class Network:
             kernels.fail(status, "predict")
         return kernels.deliver(y, out, "predict")
 
-    def evaluate(self, x: ArrayLike, y: ArrayLike) -> float:
+    @overload
+    def evaluate(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...
+    @overload
+    def evaluate(
+        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, *, metrics: Metrics
+    ) -> dict[str, float]: ...
+    def evaluate(
+        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, metrics: Metrics | None = None
+    ) -> float | dict[str, float]:
         """The cost of the predictions for ``x`` against ``y`` (out_features,) or (samples, out_features).
+
+        ``sample_weight`` (samples,) weighs the samples' costs, not the metrics. With ``metrics``, as ``fit`` takes them, the
+        result is a dict of ``"cost"`` and a number for each metric.
 
         >>> import numpy as np, pynn
         >>> net = pynn.Network([pynn.Dense(2, 1, initializer="zeros")])
         >>> net.evaluate(np.ones((4, 2)), np.ones((4, 1)))
         1.0
+        >>> net.evaluate(np.ones((4, 2)), np.ones((4, 1)), metrics=["mean_absolute_error"])
+        {'cost': 1.0, 'mean_absolute_error': 1.0}
         """
-        x, y = self._pair(x, y)
-        return float(self.cost(self.predict(x), y))
+        weights = None if sample_weight is None else self._weights(sample_weight, len(np.asarray(x)), "evaluate")
+        if metrics is None:
+            prediction, target = self._judged(x, y)
+            return self._cost_of(prediction, target, weights)
+        return self._measures(x, y, weights, _named(metrics, "evaluate"), "")
 
     def forward(self, x: ArrayLike) -> Array:
         """Y for ``x`` as in ``predict``, layer by layer, each keeping what its ``backward`` needs.
@@ -363,14 +384,24 @@ class Network:
 
     def fit(
         self,
-        x: ArrayLike,
-        y: ArrayLike,
+        x: Any,
+        y: ArrayLike | None = None,
         epochs: int | None = None,
         batch_size: int = 32,
         shuffle: bool = True,
         tol: float | None = None,
         patience: int = 10,
         progress: Callable[[Progress], object] | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        validation_data: Sequence[Any] | None = None,
+        validation_split: float = 0.0,
+        metrics: Metrics | None = None,
+        callbacks: Sequence[Any] = (),
+        verbose: int | str = 0,
+        steps_per_epoch: int | None = None,
+        on_divergence: str = "raise",
     ) -> History:
         """Train on ``x`` (samples, in_features), ``y`` (samples, out_features), or (samples,) if there is one output, in mini-
         batches.
@@ -379,9 +410,30 @@ class Network:
         the last batch may be smaller. With ``tol``, training ends once the cost has not fallen by more than ``tol`` below its
         best for ``patience`` epochs in a row. ``epochs`` defaults to 1, or, with ``tol``, to as many as that takes.
         ``progress`` is called with a ``Progress`` after each epoch, and within long ones some twenty times a second. Ctrl-C
-        leaves the parameters at a completed step. Returns a ``History``.
+        leaves the parameters at a completed step. Another ``fit`` goes on where the last one ended. Returns a ``History``.
 
-        Raises ``ValueError`` or ``TypeError`` for arguments that make no sense, before anything has changed.
+        ``sample_weight`` (samples,), from 0 up, makes the cost of a batch Σ wᵢ cᵢ / Σ wᵢ over its rows' costs cᵢ, so that a
+        weight of 2 is worth the row twice. ``class_weight``, a dict from class to weight or ``"balanced"``
+        (:func:`pynn.training.class_weights`), multiplies these weights by that of each sample's class.
+
+        ``validation_data`` is (x, y) or (x, y, sample_weight); ``validation_split`` between 0 and 1 takes it off the end of x
+        and y, before any shuffling. After each epoch its cost goes into ``history.validation_cost``.
+
+        ``metrics`` are functions of (prediction, target) that give a number, names of those in :mod:`pynn.metrics`, or a dict
+        from name to function. They are evaluated after each epoch on the validation data, as ``history["validation_<name>"]``,
+        or, only where there are none, on the training data, as ``history["<name>"]``.
+
+        ``callbacks`` are told what happens and may stop the training (:mod:`pynn.callbacks`). ``verbose`` 0 prints nothing, 1 a
+        moving bar on a terminal (with tqdm) or else some ten lines, 2 a line for each epoch, ``"auto"`` the bar or nothing.
+
+        Without ``y``, ``x`` is an iterable of batches, (x, y) or (x, y, sample_weight) each, with at least one sample in each; an
+        epoch is a pass over it, or ``steps_per_epoch`` batches of it; they come in their own order.
+
+        A ``numpy.memmap`` is never converted or copied as a whole.
+
+        Raises ``DivergenceError`` once a batch's cost is NaN or infinite, unless ``on_divergence`` is ``"ignore"``;
+        ``ValueError`` or ``TypeError`` for arguments that make no sense, before anything has changed (batches of an iterable
+        are looked at one by one).
 
         >>> import numpy as np, pynn
         >>> net = pynn.Network([pynn.Dense(1, 1)], optimizer=pynn.SGD(0.1), dtype="float64", seed=0)
@@ -389,6 +441,9 @@ class Network:
         >>> history = net.fit(x, 3 * x + 1, tol=1e-12)
         >>> history.converged, net.layers[0].weight.round(3), net.layers[0].bias.round(3)
         (True, array([[3.]]), array([1.]))
+        >>> history = net.fit(x, 3 * x + 1, epochs=2, validation_split=0.25, metrics=["r2"])
+        >>> list(history)
+        ['cost', 'validation_cost', 'validation_r2']
         """
         batch_size = _counted(batch_size, "fit", "batch_size", 1)
         if epochs is not None:
@@ -403,14 +458,103 @@ class Network:
         patience = _counted(patience, "fit", "patience", 1)
         if progress is not None and not callable(progress):
             raise TypeError(f"fit: progress is {progress!r}, wanted a function or None")
-        x, y = self._pair(x, y)
-        if x.ndim != 2:
-            raise ValueError(f"fit: x has shape {x.shape}, wanted (samples, features)")
+        if on_divergence not in ("raise", "ignore"):
+            raise ValueError(f'fit: on_divergence is {on_divergence!r}, wanted "raise" or "ignore"')
+        named = _named(metrics, "fit") if metrics is not None else {}
+        if steps_per_epoch is not None:
+            steps_per_epoch = _counted(steps_per_epoch, "fit", "steps_per_epoch", 1)
+        singly = bool(callbacks) and any(callable(getattr(each, "on_batch_end", None)) for each in callbacks)
 
-        def step(order: NDArray[np.int64] | None, first: int, rows: int, batch: int, costs: NDArray[np.float64]) -> None:
-            self._train(x, y, order, first, rows, batch, costs)
+        if validation_data is not None and validation_split:
+            raise ValueError("fit: validation_data and validation_split, wanted one of them at most")
+        if validation_split:
+            if y is None:
+                raise ValueError("fit: validation_split wants x and y as arrays, not batches")
+            (x, y, sample_weight), validation_data = _split(x, y, sample_weight, validation_split)
+        weights: Array | None = None
+        source: training.Rows | training.Batches
+        if y is None:
+            source = self._batches(x, sample_weight, class_weight, steps_per_epoch, singly)
+        else:
+            if steps_per_epoch is not None:
+                raise ValueError("fit: steps_per_epoch is for an iterable of batches, without y")
+            if sample_weight is not None or class_weight is not None:
+                weights = self._weights(sample_weight, len(np.asarray(x)), "fit", y, class_weight)
+            source = training.Rows(*self._rows(x, y, weights), batch_size, bool(shuffle), weights, singly)
 
-        return training.fit(step, self._random, len(x), epochs, batch_size, bool(shuffle), tol, patience, progress)
+        judge: Callable[[], Mapping[str, float]] | None = None
+        names: list[str] = []
+        if validation_data is not None:
+            judge, names = self._judge(validation_data, named)
+        elif named:
+            if y is None:
+                raise ValueError("fit: metrics of batches want validation_data")
+            own_x, own_y = self._pair(x, y) if not _in_file(x, self._dtype) else (x, y)
+            names = list(named)
+
+            def judge() -> Mapping[str, float]:
+                measures = self._measures(own_x, own_y, None, named, "")
+                return {name: measures[name] for name in names}
+
+        bar: Any = None
+        if verbose:
+            from pynn import display
+
+            bar = display.for_verbose(verbose)
+            callbacks = [*callbacks, bar]
+        try:
+            return training.fit(source, self, epochs, tol, patience, progress, callbacks, names, judge, on_divergence == "raise")
+        finally:
+            if bar is not None:
+                bar.close()
+
+    def partial_fit(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, batch_size: int = 32) -> Network:
+        """One pass over ``x`` and ``y``, as ``fit`` takes them, in their order, ``batch_size`` rows at a time; gives the network.
+
+        >>> import numpy as np, pynn
+        >>> net = pynn.Network([pynn.Dense(1, 1)], seed=0)
+        >>> x = np.ones((8, 1))
+        >>> before = net.evaluate(x, x)
+        >>> net.partial_fit(x, x).evaluate(x, x) < before
+        True
+        """
+        self.fit(x, y, 1, batch_size, shuffle=False, sample_weight=sample_weight)
+        return self
+
+    # ---- looking at it -------------------------------------------------------------------------------------------------------
+
+    def summary(self) -> str:
+        """A table as text: each layer's output features, the shapes of its parameters, their number and bytes, and the sums.
+
+        >>> import pynn
+        >>> print(pynn.Network([pynn.Dense(2, 8), pynn.Tanh(), pynn.Dense(8, 1)]).summary())
+        layer        output  parameters               number  bytes
+        Dense(2, 8)       8  weight (8, 2), bias (8)      24     96
+        Tanh()            8                                0      0
+        Dense(8, 1)       1  weight (1, 8), bias (1)       9     36
+        total                                             33    132
+        """
+        from pynn import display
+
+        return display.summary(self)
+
+    def _repr_html_(self) -> str:
+        """The summary as a table, for notebooks."""
+        from pynn import display
+
+        return display.html(self)
+
+    def plot(self, file: Any = None) -> Any:
+        """A ``matplotlib.figure.Figure`` of layers and their sizes; ``file``, a path, takes it as a picture. Needs matplotlib.
+
+        >>> import pynn
+        >>> figure = pynn.Network([pynn.Dense(2, 8), pynn.Tanh(), pynn.Dense(8, 1)]).plot()
+        >>> [text.get_text() for text in figure.axes[0].texts][:2]
+        ['2', '8']
+        """
+        from pynn import display
+
+        return display.network_figure(self, file)
 
     # ---- within ----------------------------------------------------------------------------------------------------------------
 
@@ -427,19 +571,161 @@ class Network:
     def _pair(self, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
         """x and its target in the network's dtype, with rows side by side in memory, and as many of one as of the other."""
         x = self._converted(x, "x")
-        y = kernels.as_floats(y, "Network", "y", self._dtype)
+        y = self._target(y, x.shape)
+        x, y = _plain(x), _plain(y)
+        if np.may_share_memory(x, self._parameters) or np.may_share_memory(y, self._parameters):
+            return x.copy(), y.copy()  # training would change them
+        return x, y
+
+    def _target(self, y: ArrayLike, x_shape: tuple[int, ...]) -> Array:
+        """The target of an x of this shape: numbers in the network's dtype, or classes if the cost takes those."""
         out = self._out if self._plan is not None else None
-        if y.ndim == x.ndim - 1 and out in (1, None):
+        if getattr(self.cost, "takes_labels", False):
+            labels = np.asarray(y)
+            if labels.dtype.kind in "iub" and labels.shape == x_shape[:-1]:
+                labels = labels.astype(np.int64, copy=False)
+                if labels.size and (labels.min() < 0 or (out is not None and labels.max() >= out)):
+                    raise ValueError(
+                        f"Network: y has classes from {labels.min()} to {labels.max()}, wanted 0 to {out or '...'} - 1"
+                    )
+                return labels
+        y = kernels.as_floats(y, "Network", "y", self._dtype)
+        if y.ndim == len(x_shape) - 1 and out in (1, None):
             y = y[..., None]  # one number for each sample
-        wanted = (*x.shape[:-1], y.shape[-1] if out is None and y.ndim else out)
+        wanted = (*x_shape[:-1], y.shape[-1] if out is None and y.ndim else out)
         if y.shape != wanted:
-            if y.ndim == x.ndim == 2 and len(x) != len(y):
-                raise ValueError(f"Network: x has {len(x)} rows and y {len(y)} (shapes {x.shape} and {y.shape})")
-            raise ValueError(f"Network, {self.layers[-1]!r}: y has shape {y.shape}, wanted {wanted} for x of shape {x.shape}")
-        pair = np.require(x, requirements=["C", "A"]), np.require(y, requirements=["C", "A"])
-        if any(np.may_share_memory(each, self._parameters) for each in pair):
-            return pair[0].copy(), pair[1].copy()  # training would change them
-        return pair
+            if y.ndim == len(x_shape) == 2 and len(y) != x_shape[0]:
+                raise ValueError(f"Network: x has {x_shape[0]} rows and y {len(y)} (shapes {x_shape} and {y.shape})")
+            raise ValueError(f"Network, {self.layers[-1]!r}: y has shape {y.shape}, wanted {wanted} for x of shape {x_shape}")
+        return y
+
+    def _weights(
+        self,
+        sample_weight: ArrayLike | None,
+        rows: int,
+        where: str,
+        y: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+    ) -> Array:
+        """The weights (rows,) of samples, times those of their classes, in the network's dtype, checked."""
+        import inspect
+
+        try:
+            inspect.signature(self.cost).bind(None, None, None)
+        except TypeError:
+            raise TypeError(f"{where}: sample_weight or class_weight with a cost that takes none, {self.cost!r}") from None
+        weights = np.ones(rows) if sample_weight is None else training.checked_weights(sample_weight, rows, where)
+        if class_weight is not None and y is not None:
+            weights = weights * training.class_weights(y, class_weight, where)
+        return training.checked_weights(weights, rows, where).astype(self._dtype)
+
+    def _cost_of(self, prediction: Array, target: Array, weights: Array | None) -> float:
+        cost: Any = self.cost
+        return float(cost(prediction, target) if weights is None else cost(prediction, target, weights))
+
+    def _rows(self, x: Any, y: Any, weights: Array | None) -> tuple[training.Step, np.random.Generator, int]:
+        """How to train on rows of x and y, with what random numbers, and how many rows there are."""
+        if _in_file(x, self._dtype) or _in_file(y, self._dtype):
+            return self._rows_in_file(x, y, weights)
+        x, y = self._pair(x, y)
+        if x.ndim != 2:
+            raise ValueError(f"fit: x has shape {x.shape}, wanted (samples, features)")
+
+        def step(order: NDArray[np.int64] | None, first: int, rows: int, batch: int, costs: NDArray[np.float64]) -> None:
+            self._train(x, y, order, first, rows, batch, costs, weights)
+
+        return step, self._random, len(x)
+
+    def _rows_in_file(self, x: Any, y: Any, weights: Array | None) -> tuple[training.Step, np.random.Generator, int]:
+        """The same where x or y is a file whose numbers C does not take as they lie: a part of it is converted at a time."""
+        x, y = np.asarray(x), np.asarray(y)
+        if x.ndim != 2 or not y.ndim:
+            raise ValueError(f"fit: x has shape {x.shape}, wanted (samples, features); y has shape {y.shape}")
+        if len(x) != len(y):
+            raise ValueError(f"Network: x has {len(x)} rows and y {len(y)} (shapes {x.shape} and {y.shape})")
+        self._pair(x[:1], y[:1])
+        of_a_row = self._dtype.itemsize * (x.shape[1] + y[:1].size)
+
+        def step(order: NDArray[np.int64] | None, first: int, rows: int, batch: int, costs: NDArray[np.float64]) -> None:
+            at_once = batch * max(1, CHUNK // (batch * of_a_row))
+            for begin in range(first, first + rows, at_once):
+                end = min(begin + at_once, first + rows)
+                chosen: Any = slice(begin, end) if order is None else order[begin:end]
+                some_x, some_y = self._pair(x[chosen], y[chosen])
+                some = costs[begin // batch : -(-end // batch)]
+                self._train(some_x, some_y, None, 0, end - begin, batch, some, None if weights is None else weights[chosen])
+
+        return step, self._random, len(x)
+
+    def _batches(
+        self,
+        batches: Any,
+        sample_weight: ArrayLike | None,
+        class_weight: Mapping[int, float] | str | None,
+        steps: int | None,
+        singly: bool,
+    ) -> training.Batches:
+        """How to train on an iterable of batches."""
+        if isinstance(batches, np.ndarray) or not isinstance(batches, Iterable):
+            raise TypeError("fit: y has dtype object (None), wanted numbers; without y, x is an iterable of batches (x, y)")
+        if sample_weight is not None or isinstance(class_weight, str):
+            raise ValueError("fit: weights of batches come with them, as (x, y, sample_weight); class_weight may be a dict")
+
+        def step(batch: Any) -> tuple[float, int, float]:
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                raise TypeError(f"fit: a batch is a {type(batch).__name__}, wanted (x, y) or (x, y, sample_weight)")
+            given, weights = batch[2] if len(batch) == 3 else None, None
+            x, y = self._pair(batch[0], batch[1])
+            rows = len(x)
+            if x.ndim != 2 or not rows:
+                raise ValueError(f"fit: a batch's x has shape {x.shape}, wanted (samples, features) with at least one sample")
+            if given is not None or class_weight is not None:
+                weights = self._weights(given, rows, "fit", batch[1], class_weight)
+            costs = _empty(1)
+            self._train(x, y, None, 0, rows, rows, costs, weights)
+            return costs.item(), rows, float(rows) if weights is None else training.batch_weights(weights, rows)[0]
+
+        return training.Batches(step, batches, steps, singly)
+
+    def _judged(self, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+        """The predictions for x, and the target they are compared with."""
+        if not _in_file(x, self._dtype):
+            x, target = self._pair(x, y)
+            return self.predict(x), target
+        rows = np.asarray(x)
+        target = self._target(y, rows.shape)
+        prediction = self.predict(self._converted(rows[:0], "x"))
+        prediction = np.empty((len(rows), *prediction.shape[1:]), self._dtype)
+        at_once = max(1, CHUNK // (self._dtype.itemsize * max(1, rows.shape[-1])))
+        for begin in range(0, len(rows), at_once):  # a row has the same bits in any batch
+            prediction[begin : begin + at_once] = self.predict(rows[begin : begin + at_once])
+        return prediction, target
+
+    def _measures(
+        self, x: ArrayLike, y: ArrayLike, weights: Array | None, metrics: Mapping[str, Metric], prefix: str
+    ) -> dict[str, float]:
+        prediction, target = self._judged(x, y)
+        measures = {prefix + "cost": self._cost_of(prediction, target, weights)}
+        for name, metric in metrics.items():
+            measures[prefix + name] = float(metric(prediction, target))
+        return measures
+
+    def _judge(self, data: Sequence[Any], metrics: Mapping[str, Metric]) -> tuple[Callable[[], Mapping[str, float]], list[str]]:
+        """What measures the validation data after an epoch, and the names of its numbers."""
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise TypeError(f"fit: validation_data is a {type(data).__name__}, wanted (x, y) or (x, y, sample_weight)")
+        x, y = data[:2]
+        if not _in_file(x, self._dtype):
+            x, y = self._pair(x, y)
+        if np.ndim(x) != 2 or not len(x):
+            raise ValueError(
+                f"fit: validation_data has x of shape {np.shape(x)}, wanted (samples, features), at least one sample"
+            )
+        weights = None if len(data) == 2 or data[2] is None else self._weights(data[2], len(x), "fit")
+        return (
+            lambda: self._measures(x, y, weights, metrics, "validation_"),
+            ["validation_cost", *("validation_" + name for name in metrics)],
+        )
 
     def _trains_in_c(self) -> bool:
         return self._plan is not None and self._objective is not None and self._updater is not None
@@ -479,6 +765,44 @@ class Network:
             costs[begin // batch_size] = self._cost(*given)
             self.backward(self._cost.gradient(*given))
             self._optimizer.step(self._parameters, self._gradients)
+
+
+def _plain(array: Array) -> Array:
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else np.require(array, requirements=["C", "A"])
+
+
+def _named(metrics: Metrics, where: str) -> dict[str, Metric]:
+    from pynn.metrics import named
+
+    return named(metrics, where)
+
+
+def _in_file(array: Any, dtype: np.dtype[Any]) -> bool:
+    """Whether it is a file, perhaps larger than memory, that C cannot read as it lies."""
+    return (
+        type(array) is not _ndarray
+        and isinstance(array, np.memmap)
+        and not (array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned)
+    )
+
+
+def _split(x: Any, y: Any, sample_weight: Any, part: float) -> tuple[Any, Any]:
+    """(x, y, sample_weight) without the last ``part`` of their rows, and these."""
+    if isinstance(part, bool) or not isinstance(part, (float, np.floating)) or not 0 < part < 1:
+        raise ValueError(f"fit: validation_split is {part!r}, wanted a number between 0 and 1")
+    arrays: list[Any] = [
+        each if isinstance(each, np.ndarray) or each is None else np.asarray(each) for each in (x, y, sample_weight)
+    ]
+    sizes = {each.shape[:1] for each in arrays if each is not None}
+    if len(sizes) > 1 or () in sizes:
+        shapes = ", ".join(str(each.shape) for each in arrays if each is not None)
+        raise ValueError(f"fit: validation_split wants as many rows of each, got shapes {shapes}")
+    rows = len(arrays[0])
+    kept = int(rows * (1.0 - part))
+    if not 0 < kept < rows:
+        raise ValueError(f"fit: validation_split is {part!r}, which leaves {kept} of {rows} rows to train on")
+    return [None if each is None else each[:kept] for each in arrays], [None if each is None else each[kept:] for each in arrays]
 
 
 def _apply(layer: Any, x: Array) -> Array:
