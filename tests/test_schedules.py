@@ -60,6 +60,8 @@ def exact(schedule, s):
             if s < schedule.warmup_steps:
                 return schedule.warmup_from + (rate - schedule.warmup_from) * s / schedule.warmup_steps
             s, length = s - schedule.warmup_steps, schedule.steps
+            if schedule.restart and schedule.growth == 1:
+                s %= length
             while s >= length and schedule.restart:
                 s -= length
                 length *= schedule.growth
