@@ -259,7 +259,9 @@ def test_arguments_that_make_no_sense_are_refused(make, error):
 
 @pytest.mark.parametrize("callback", [pynn.EarlyStopping("cost", 3), pynn.ReduceOnPlateau("cost", 0.5)], ids=repr)
 def test_callbacks_print_and_pickle(callback):
-    assert repr(eval(repr(callback), vars(pynn) | {n: getattr(pynn, n) for n in ("EarlyStopping", "ReduceOnPlateau")})) == repr(callback)
+    assert repr(eval(repr(callback), vars(pynn) | {n: getattr(pynn, n) for n in ("EarlyStopping", "ReduceOnPlateau")})) == repr(
+        callback
+    )
     network().fit(*task(), callbacks=[callback])
     assert pickle.loads(pickle.dumps(callback)).best == callback.best
 
@@ -305,7 +307,9 @@ def test_an_error_closes_the_bar(monkeypatch):
             raise LookupError
 
     closed = []
-    monkeypatch.setattr(display.Display, "close", lambda self, close=display.Display.close: (closed.append(self.bar), close(self)))
+    monkeypatch.setattr(
+        display.Display, "close", lambda self, close=display.Display.close: (closed.append(self.bar), close(self))
+    )
     with pytest.raises(LookupError):
         shown(monkeypatch, Terminal(), 1, callbacks=[Fails()])
     assert len(closed) == 1
