@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except (ValueError, MemoryError, OSError) as error:  # of numbers too large, or a picture that cannot be written
+    except (ValueError, ArithmeticError, MemoryError, OSError) as error:  # numbers too large, or a picture that cannot be written
         print(f"demo: {error}", file=sys.stderr)
         return 1
     return 0

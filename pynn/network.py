@@ -316,7 +316,7 @@ class Network:
         >>> net.evaluate(np.ones((4, 2)), np.ones((4, 1)), metrics=["mean_absolute_error"])
         {'cost': 1.0, 'mean_absolute_error': 1.0}
         """
-        weights = None if sample_weight is None else self._weights(sample_weight, len(np.asarray(x)), "evaluate")
+        weights = None if sample_weight is None else self._weights(sample_weight, x, "evaluate")
         if metrics is None:
             prediction, target = self._judged(x, y)
             return self._cost_of(prediction, target, weights)
@@ -403,8 +403,8 @@ class Network:
         steps_per_epoch: int | None = None,
         on_divergence: str = "raise",
     ) -> History:
-        """Train on ``x`` (samples, in_features), ``y`` (samples, out_features), or (samples,) if there is one output, in mini-
-        batches.
+        """Train on ``x`` (samples, in_features), ``y`` (samples, out_features), or (samples,) if there is one output or if the
+        cost takes classes as whole numbers (its attribute ``takes_labels``), in mini-batches.
 
         Each of ``epochs`` passes takes the rows in a new order (or as they are, if not ``shuffle``), ``batch_size`` at a time;
         the last batch may be smaller. With ``tol``, training ends once the cost has not fallen by more than ``tol`` below its
@@ -463,6 +463,8 @@ class Network:
         named = _named(metrics, "fit") if metrics is not None else {}
         if steps_per_epoch is not None:
             steps_per_epoch = _counted(steps_per_epoch, "fit", "steps_per_epoch", 1)
+        if callbacks != ():
+            callbacks = training.checked_callbacks(callbacks, "fit")
         singly = bool(callbacks) and any(callable(getattr(each, "on_batch_end", None)) for each in callbacks)
 
         if validation_data is not None and validation_split:
@@ -479,7 +481,7 @@ class Network:
             if steps_per_epoch is not None:
                 raise ValueError("fit: steps_per_epoch is for an iterable of batches, without y")
             if sample_weight is not None or class_weight is not None:
-                weights = self._weights(sample_weight, len(np.asarray(x)), "fit", y, class_weight)
+                weights = self._weights(sample_weight, x, "fit", y, class_weight)
             source = training.Rows(*self._rows(x, y, weights), batch_size, bool(shuffle), weights, singly)
 
         judge: Callable[[], Mapping[str, float]] | None = None
@@ -602,14 +604,18 @@ class Network:
     def _weights(
         self,
         sample_weight: ArrayLike | None,
-        rows: int,
+        x: ArrayLike,
         where: str,
         y: ArrayLike | None = None,
         class_weight: Mapping[int, float] | str | None = None,
     ) -> Array:
-        """The weights (rows,) of samples, times those of their classes, in the network's dtype, checked."""
+        """The weights (samples,) of the rows of x, times those of their classes, in the network's dtype, checked."""
         import inspect
 
+        shape = np.shape(x)
+        if len(shape) != 2:
+            raise ValueError(f"{where}: x has shape {shape}, wanted (samples, features) where samples have weights")
+        rows = shape[0]
         try:
             inspect.signature(self.cost).bind(None, None, None)
         except TypeError:
@@ -680,7 +686,7 @@ class Network:
             if x.ndim != 2 or not rows:
                 raise ValueError(f"fit: a batch's x has shape {x.shape}, wanted (samples, features) with at least one sample")
             if given is not None or class_weight is not None:
-                weights = self._weights(given, rows, "fit", batch[1], class_weight)
+                weights = self._weights(given, x, "fit", batch[1], class_weight)
             costs = _empty(1)
             self._train(x, y, None, 0, rows, rows, costs, weights)
             return costs.item(), rows, float(rows) if weights is None else training.batch_weights(weights, rows)[0]
@@ -721,7 +727,7 @@ class Network:
             raise ValueError(
                 f"fit: validation_data has x of shape {np.shape(x)}, wanted (samples, features), at least one sample"
             )
-        weights = None if len(data) == 2 or data[2] is None else self._weights(data[2], len(x), "fit")
+        weights = None if len(data) == 2 or data[2] is None else self._weights(data[2], x, "fit")
         return (
             lambda: self._measures(x, y, weights, metrics, "validation_"),
             ["validation_cost", *("validation_" + name for name in metrics)],

@@ -139,9 +139,9 @@ class Progress:
 class State:
     """Where ``fit`` is, as told to callbacks (:mod:`pynn.callbacks`); one object for the whole of a ``fit``.
 
-    ``epoch``, ``epochs``, ``row``, ``rows`` and ``cost`` are as in ``Progress``; ``step`` counts the updates that this ``fit``
-    has made; ``history`` is what it will return. A callback that sets ``stop`` to True ends the training: after this batch, if
-    within an epoch, which then counts as it is.
+    ``epoch``, ``epochs``, ``row``, ``rows`` and ``cost`` are as in ``Progress``; ``batch_cost`` is that of the last batch before
+    its update; ``step`` counts the updates that this ``fit`` has made; ``history`` is what it will return. A callback that sets
+    ``stop`` to True ends the training: after this batch, if within an epoch, which then counts as it is.
 
     >>> import pynn
     >>> state = pynn.training.State(20, pynn.History())
@@ -151,12 +151,26 @@ class State:
 
     epoch = row = step = 0
     rows: int | None = None
-    cost = math.nan
+    batch_cost = math.nan
     stop = False
+    _mean: Callable[[], float] | None = None  # asked only if someone wants to know: it takes time for each batch of the epoch
+    _cost = math.nan
 
     def __init__(self, epochs: int | None, history: History) -> None:
         self.epochs = epochs
         self.history = history
+
+    @property
+    def cost(self) -> float:
+        """The mean cost of this epoch's rows so far; NaN before the first.
+
+        >>> import pynn
+        >>> pynn.training.State(20, pynn.History()).cost
+        nan
+        """
+        if self._mean is not None:
+            self._cost, self._mean = self._mean(), None
+        return self._cost
 
 
 class DivergenceError(ArithmeticError):
@@ -183,6 +197,16 @@ class DivergenceError(ArithmeticError):
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
         self.__dict__.update(facts)
+
+
+def checked_callbacks(callbacks: Any, where: str) -> list[Any]:
+    """``callbacks`` as a list; a ``TypeError`` for what is told nothing."""
+    if not isinstance(callbacks, (list, tuple)):
+        raise TypeError(f"{where}: callbacks is {callbacks!r}, wanted a list")
+    for each in callbacks:
+        if isinstance(each, type) or not any(callable(getattr(each, name, None)) for name in HOOKS):
+            raise TypeError(f"{where}: callback {each!r}, wanted an object with some of {', '.join(HOOKS)}")
+    return list(callbacks)
 
 
 # ---- costs and weights -------------------------------------------------------------------------------------------------------
@@ -416,11 +440,12 @@ def fit(
         for hook in hooks.get(name, ()):
             hook(network, state)
 
-    def report(before: int, cost: float) -> None:
+    def report(before: int) -> None:
         new = state.step < before + source.done
-        state.row, state.rows, state.step, state.cost = source.row, source.rows, before + source.done, cost
+        state.row, state.rows, state.step, state._mean = source.row, source.rows, before + source.done, source.mean
+        state.batch_cost = float(source.costs[source.done - 1])
         if progress is not None:
-            progress(Progress(state.epoch, epochs, state.row, state.rows, cost))
+            progress(Progress(state.epoch, epochs, state.row, state.rows, state.cost))
         tell("on_progress")
         if new:
             tell("on_batch_end")
@@ -440,7 +465,7 @@ def fit(
                 raise diverged(source, checked, epoch, steps, history)
             checked = source.done
             if watched:
-                report(steps, source.mean())
+                report(steps)
                 if state.stop:
                     break
         if not source.done:
@@ -451,7 +476,7 @@ def fit(
         if check and not math.isfinite(cost):
             raise diverged(source, checked, epoch, steps, history)
         if watched and not (state.stop and state.row):
-            report(steps, cost)
+            report(steps)
         steps += source.done
         history.cost.append(cost)
         if judge is not None:

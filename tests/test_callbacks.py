@@ -59,7 +59,7 @@ def test_callbacks_do_not_change_what_is_computed(dtype):
     x, y = task(500, dtype)
     plain = network(dtype)
     cost = plain.fit(x, y, epochs=3, batch_size=2).cost
-    for hooks in ([], ["on_epoch_end"], HOOKS):
+    for hooks in (["on_train_end"], ["on_epoch_end"], HOOKS):
         net = network(dtype)
         assert net.fit(x, y, epochs=3, batch_size=2, callbacks=[Witness(*hooks)]).cost == cost
         assert same_bits(net.parameters, plain.parameters)
@@ -135,6 +135,31 @@ def test_a_state_has_what_it_says():
     state = State(None, pynn.History())
     assert (state.epoch, state.row, state.rows, state.step, state.stop) == (0, 0, None, 0, False)
     assert math.isnan(state.cost)
+
+
+def test_costs_of_a_state_are_those_of_the_batches_so_far():
+    costs, means = [], []
+
+    class Costs:
+        def on_batch_end(self, network, state):
+            costs.append(state.batch_cost)
+            means.append(state.cost)
+
+    x, y = task()
+    history = network().fit(x, y, batch_size=10, shuffle=False, callbacks=[Costs()])
+    other = network()
+    assert costs == [other.train_step(x[at : at + 10], y[at : at + 10]) for at in (0, 10, 20, 30)]
+    assert means[:2] == [costs[0] * 10 / 10, math.fsum([costs[0] * 10, costs[1] * 10]) / 20]
+    assert means[-1:] == history.cost
+
+
+@pytest.mark.parametrize("callbacks", [[print], [pynn.EarlyStopping], [object()], pynn.EarlyStopping("cost"), "abc", None, 3])
+def test_what_is_told_nothing_is_refused(callbacks):
+    net = network()
+    before = digest(net.parameters)
+    with pytest.raises(TypeError, match="fit: callback"):
+        net.fit(*task(), callbacks=callbacks)
+    assert digest(net.parameters) == before
 
 
 # ---- EarlyStopping ---------------------------------------------------------------------------------------------------

@@ -238,3 +238,8 @@ def test_info_has_a_line_for_each_fact(capsys):
     for line, (name, fact) in zip(lines, facts.items(), strict=True):
         assert line.startswith(name)
         assert line.endswith(str(fact[-1] if isinstance(fact, list) else fact))
+
+
+def test_a_training_that_diverges_ends_with_a_message(capsys):
+    assert main(["demo", "--learning-rate", "1e30", "--epochs", "5", "--no-picture"]) == 1
+    assert re.search(r"^demo: fit: the cost became (inf|nan) in epoch 1, batch \d+", capsys.readouterr().err)

@@ -164,6 +164,12 @@ def test_weights_that_make_no_sense_are_refused_before_anything_has_changed(opti
     assert (digest(net.parameters), net._random.bit_generator.state) == before
 
 
+def test_weights_want_samples_in_rows():
+    for call in (network(cost=Squares()).fit, network(cost=Squares()).evaluate):
+        with pytest.raises(ValueError, match=r"x has shape \(3,\), wanted \(samples, features\)"):
+            call(np.zeros(3), np.zeros(2), sample_weight=[1.0])
+
+
 def test_weights_by_class_want_classes():
     with pytest.raises(ValueError, match="a single 1 in each row"):
         network(cost=Squares()).fit(*task(), class_weight="balanced")
