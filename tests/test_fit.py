@@ -67,10 +67,11 @@ def task(rows=31, dtype="float64"):
 # ---- weights of samples and classes ----------------------------------------------------------------------------------
 
 
-def test_a_weight_is_worth_as_many_rows():
+@pytest.mark.parametrize("cost", [Squares, pynn.MSE, pynn.Huber], ids=lambda cost: cost.__name__)
+def test_a_weight_is_worth_as_many_rows(cost):
     x, y = task()
     weight = np.arange(31) % 4
-    weighted, repeated = network(cost=Squares()), network(cost=Squares())
+    weighted, repeated = network(cost=cost()), network(cost=cost())
     one = weighted.fit(x, y, epochs=20, batch_size=31, shuffle=False, sample_weight=weight)
     other = repeated.fit(x.repeat(weight, axis=0), y.repeat(weight, axis=0), epochs=20, batch_size=1000, shuffle=False)
     assert one.cost == pytest.approx(other.cost, rel=1e-12)
@@ -97,6 +98,18 @@ def test_weights_go_with_their_rows_when_these_are_shuffled(dtype):
             other.optimizer.step(other.parameters, other.gradients)
         assert cost == pytest.approx(np.average(costs, weights=sums), rel=1e-12)
     assert same_bits(net.parameters, other.parameters)
+
+
+def test_weights_in_c_and_in_python_are_the_same(dtype):
+    class Own(pynn.MSE):
+        """The network cannot know that it is the same."""
+
+    x, y = task(dtype=dtype)
+    weight = values(31, dtype, 3) + 1
+    in_c, in_python = network(dtype), network(dtype, cost=Own())
+    options = {"epochs": 3, "batch_size": 8, "sample_weight": weight, "validation_data": (x, y, weight)}
+    assert dict(in_c.fit(x, y, **options)) == dict(in_python.fit(x, y, **options))
+    assert same_bits(in_c.parameters, in_python.parameters)
 
 
 def test_equal_weights_change_nothing(dtype):

@@ -149,7 +149,7 @@ def test_metrics_that_are_none_are_refused(given, error, message):
 
 
 def test_import_of_pynn_does_not_import_them():
-    names = ["pynn.metrics", "pynn.callbacks", "pynn.schedules", "pynn.display", "decimal", "dataclasses"]
+    names = ["pynn.metrics", "pynn.callbacks", "pynn.schedules", "pynn.display", "dataclasses", "inspect"]
     program = "import sys, numpy\nbefore = set(sys.modules)\nimport pynn\nprint((set(sys.modules) - before) & set(sys.argv[1:]))"
     assert output(program, *names) == "set()"
 

@@ -6,8 +6,9 @@ import pickle
 import mpmath
 import numpy as np
 import pytest
-from support import output, same_bits
+from support import output, same_bits, values
 
+import pynn
 from pynn.schedules import (
     Constant,
     CosineDecay,
@@ -185,6 +186,31 @@ def test_the_rates_are_those_of_torch():
     if result == "absent":
         pytest.skip("torch is not installed: nothing to compare with")
     assert result == "compared"
+
+
+# ---- in a training ---------------------------------------------------------------------------------------------------
+
+
+def trained(rate, how, dtype):
+    x = values((40, 3), dtype, 1)
+    net = pynn.Network([pynn.Dense(3, 2)], optimizer=pynn.SGD(rate), dtype=dtype, seed=0)
+    if how == "fit":
+        net.fit(x, x[:, :2], epochs=5, batch_size=8, shuffle=False)
+    else:
+        for i in range(25):
+            if how == "numbers":
+                net.optimizer.learning_rate = rate(i)
+            net.train_step(x[i % 5 * 8 :][:8], x[i % 5 * 8 :][:8, :2])
+    return net.parameters
+
+
+@pytest.mark.parametrize(
+    "schedule", [CosineDecay(0.3, 20, warmup_steps=3), StepDecay(0.3, 7), InverseScaling(0.3, 0.25)], ids=repr
+)
+def test_fit_takes_each_step_at_its_rate(dtype, schedule):
+    wanted = trained(schedule, "numbers", dtype)
+    assert same_bits(trained(schedule, "fit", dtype), wanted)
+    assert same_bits(trained(schedule, "steps", dtype), wanted)
 
 
 # ---- one's own, and errors -------------------------------------------------------------------------------------------
