@@ -91,7 +91,7 @@ class EarlyStopping(_Monitor):
     ``monitor`` names a list of the history, as ``"validation_cost"`` or ``"validation_accuracy"``. Better is more than
     ``min_delta`` below the best so far, or above it, by ``mode`` ``"min"`` or ``"max"``; ``"auto"`` knows which for costs and
     for the metrics of :mod:`pynn.metrics`. With ``restore_best`` the network gets the parameters of the best epoch when the
-    training ends, for whatever reason but an error; they are also in ``best_parameters``.
+    training ends, for whatever reason but an error; they are also in ``best_parameters``. An optimizer's state stays as it is.
 
     ``best`` and ``best_epoch`` (from 1) are that number and its epoch, ``stopped_epoch`` the one that ended the training, or 0.
 

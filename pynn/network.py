@@ -398,7 +398,7 @@ class Network:
         validation_data: Sequence[Any] | None = None,
         validation_split: float = 0.0,
         metrics: Metrics | None = None,
-        callbacks: Sequence[Any] = (),
+        callbacks: Sequence[Any] | None = None,
         verbose: int | str = 0,
         steps_per_epoch: int | None = None,
         on_divergence: str = "raise",
@@ -414,7 +414,7 @@ class Network:
 
         ``sample_weight`` (samples,), from 0 up, makes the cost of a batch Σ wᵢ cᵢ / Σ wᵢ over its rows' costs cᵢ, so that a
         weight of 2 is worth the row twice. ``class_weight``, a dict from class to weight or ``"balanced"``
-        (:func:`pynn.training.class_weights`), multiplies these weights by that of each sample's class.
+        (:func:`pynn.training.class_weights`), multiplies these weights by that of each sample's class; validation knows it not.
 
         ``validation_data`` is (x, y) or (x, y, sample_weight); ``validation_split`` between 0 and 1 takes it off the end of x
         and y, before any shuffling. After each epoch its cost goes into ``history.validation_cost``.
@@ -463,8 +463,7 @@ class Network:
         named = _named(metrics, "fit") if metrics is not None else {}
         if steps_per_epoch is not None:
             steps_per_epoch = _counted(steps_per_epoch, "fit", "steps_per_epoch", 1)
-        if callbacks != ():
-            callbacks = training.checked_callbacks(callbacks, "fit")
+        callbacks = [] if callbacks is None else training.checked_callbacks(callbacks, "fit")
         singly = bool(callbacks) and any(callable(getattr(each, "on_batch_end", None)) for each in callbacks)
 
         if validation_data is not None and validation_split:
@@ -623,7 +622,10 @@ class Network:
         weights = np.ones(rows) if sample_weight is None else training.checked_weights(sample_weight, rows, where)
         if class_weight is not None and y is not None:
             weights = weights * training.class_weights(y, class_weight, where)
-        return training.checked_weights(weights, rows, where).astype(self._dtype)
+        with np.errstate(over="ignore"):
+            rounded = weights.astype(self._dtype)
+        training.checked_weights(rounded, rows, where)
+        return rounded
 
     def _cost_of(self, prediction: Array, target: Array, weights: Array | None) -> float:
         cost: Any = self.cost
@@ -785,12 +787,13 @@ def _named(metrics: Metrics, where: str) -> dict[str, Metric]:
 
 
 def _in_file(array: Any, dtype: np.dtype[Any]) -> bool:
-    """Whether it is a file, perhaps larger than memory, that C cannot read as it lies."""
-    return (
-        type(array) is not _ndarray
-        and isinstance(array, np.memmap)
-        and not (array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned)
-    )
+    """Whether it lies in a file, perhaps larger than memory, that C cannot read as it is."""
+    if not isinstance(array, _ndarray) or (array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned):
+        return False
+    owner: Any = array
+    while isinstance(owner, _ndarray) and not isinstance(owner, np.memmap):
+        owner = owner.base
+    return owner is not None and isinstance(owner, np.memmap)
 
 
 def _split(x: Any, y: Any, sample_weight: Any, part: float) -> tuple[Any, Any]:

@@ -119,12 +119,13 @@ def test_equal_weights_change_nothing(dtype):
     assert weighted == pytest.approx(other.fit(x, y, epochs=3, batch_size=8).cost, rel=1e-6)
 
 
-def test_the_cost_of_an_epoch_with_weights_whose_batches_have_none():
+@pytest.mark.parametrize("cost", [Squares, pynn.MSE], ids=lambda cost: cost.__name__)
+def test_the_cost_of_an_epoch_with_weights_whose_batches_have_none(cost):
     x, y = task(8)
-    net = network(cost=Squares())
+    net = network(cost=cost())
     weight = np.array([0, 0, 0, 0, 1, 2, 0, 1])
     history = net.fit(x, y, batch_size=4, shuffle=False, sample_weight=weight)
-    assert history.cost == [network(cost=Squares()).evaluate(x[4:], y[4:], weight[4:])]
+    assert history.cost == [network(cost=cost()).evaluate(x[4:], y[4:], weight[4:])]
 
 
 def test_balanced_weights_are_those_of_scikit_learn():
@@ -175,6 +176,13 @@ def test_weights_that_make_no_sense_are_refused_before_anything_has_changed(opti
     with pytest.raises(error, match=message):
         net.fit(x, y, **options)
     assert (digest(net.parameters), net._random.bit_generator.state) == before
+
+
+def test_weights_that_the_dtype_rounds_to_nothing_are_refused():
+    for weight in (1e-300, 1e300):
+        with pytest.raises(ValueError, match="sample_weight"):
+            network("float32").fit(*task(), sample_weight=np.full(31, weight))
+        network("float64").fit(*task(), sample_weight=np.full(31, weight))
 
 
 def test_weights_want_samples_in_rows():
@@ -416,7 +424,7 @@ def test_a_file_trains_as_an_array_does(tmp_path, dtype, kind, monkeypatch):
     file.flush()
     one, other = network(dtype, rate=0.01), network(dtype, rate=0.01)
     options = {"epochs": 3, "batch_size": 8, "validation_split": 0.2, "metrics": ["r2"]}
-    from_file = one.fit(file, y, **options)
+    from_file = one.fit(file if dtype == "float32" else np.asarray(file), y, **options)
     from_array = other.fit(np.array(file), y, **options)
     assert dict(from_file) == dict(from_array)
     assert same_bits(one.parameters, other.parameters)
