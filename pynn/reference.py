@@ -103,7 +103,7 @@ def activation(name: str, x: Array, out: Array | None = None, parameter: float |
     >>> activation("relu", np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    return _put(_evaluate(_ACTIVATION[name], parameter, x=x), out)
+    return _put(_evaluate(_ACTIVATION[name], parameter, x=x).astype(x.dtype, copy=False), out)
 
 
 def activation_gradient(
@@ -114,7 +114,7 @@ def activation_gradient(
     >>> activation_gradient("relu", np.array([-1.0, 2.0]), np.array([5.0, 5.0]))
     array([0., 5.])
     """
-    return _put(y_gradient * _evaluate(_ACTIVATION_DERIVATIVE[name], parameter, x=x), out)
+    return _put(y_gradient * _evaluate(_ACTIVATION_DERIVATIVE[name], parameter, x=x).astype(x.dtype, copy=False), out)
 
 
 def cost(

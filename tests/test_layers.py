@@ -283,6 +283,109 @@ def test_the_five_promised_activations_are_there():
     np.testing.assert_allclose(pynn.Sigmoid().forward(np.array([0.0, 1.0])), [0.5, np.e / (1 + np.e)])
 
 
+# Activations with a parameter: its name, its default, and another value.
+PARAMETERS = [("leaky_relu", "negative_slope", 0.01, 0.3), ("elu", "alpha", 1.0, 0.7)]
+parameters = pytest.mark.parametrize(("name", "parameter", "default", "other"), PARAMETERS)
+
+
+def test_parameters_are_those_of_the_list():
+    listed = [(name, row.parameter, row.default) for name, row in kernels.ACTIVATIONS.items() if row.parameter]
+    assert [each[:3] for each in PARAMETERS] == listed
+
+
+@parameters
+def test_a_parameter_is_an_argument_a_property_and_part_of_the_repr(name, parameter, default, other):
+    kind = type(layer_of(name))
+    assert getattr(kind(), parameter) == kind().parameter == default
+    assert repr(kind(other)) == repr(kind(**{parameter: other})) == f"{kind.__name__}({parameter}={other})"
+    assert getattr(kind(other), parameter) == other
+    assert kind(np.float32(0.25)).parameter == kind(0.25).parameter
+    with pytest.raises(AttributeError):
+        setattr(kind(), parameter, other)
+    with pytest.raises(TypeError):
+        pynn.ReLU(other)
+
+
+@parameters
+@pytest.mark.parametrize("bad", ["0.1", None, [1], True, 1j], ids=repr)
+def test_a_parameter_that_is_not_a_number_is_a_type_error(name, parameter, default, other, bad):
+    calls = [lambda: kernels.activation(name, np.ones(3), parameter=bad)]
+    calls += [lambda: type(layer_of(name))(bad), lambda: kernels.activation_gradient(name, np.ones(3), np.ones(3), parameter=bad)]
+    if bad is not None:  # which means the default
+        for call in calls:
+            with pytest.raises(TypeError, match=parameter):
+                call()
+    for call in (lambda: kernels.activation("relu", np.ones(3), parameter=0.5),):
+        with pytest.raises(TypeError, match="no parameter"):
+            call()
+
+
+@parameters
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_parameter_that_is_not_finite_is_a_value_error(name, parameter, default, other, bad):
+    for call in (lambda: type(layer_of(name))(bad), lambda: kernels.activation(name, np.ones(3), parameter=bad)):
+        with pytest.raises(ValueError, match=f"{parameter} is .*finite"):
+            call()
+
+
+@parameters
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))], ids=["copy", "deepcopy", "pickle"]
+)
+def test_a_copy_keeps_its_parameter(name, parameter, default, other, copied):
+    layer = type(layer_of(name))(other)
+    again = copied(layer)
+    assert again.parameter == other
+    x = values((3, 5), "float64")
+    assert same_bits(again.forward(x), layer.forward(x))
+    assert not same_bits(again.forward(x), layer_of(name).forward(x))
+
+
+@parameters
+@pytest.mark.parametrize("value", [0.5, 0.0, -0.25, 3.0, 1e-30, -1e20, 1e30])
+def test_any_finite_parameter_is_the_formulas(name, parameter, default, other, value, instruction_set, dtype):
+    x = np.concatenate([values(501, dtype, 1) * 5, np.array([0, -0.0, -30, -90, -200, -np.inf, np.inf, np.nan], dtype)])
+    dy = np.ones_like(x)
+    rounded = float(np.dtype(dtype).type(value))
+    wide = x.astype("float64")
+    for got, wanted in (
+        (kernels.activation(name, x, parameter=value), reference.activation(name, wide, parameter=rounded)),
+        (
+            kernels.activation_gradient(name, x, dy, parameter=value),
+            reference.activation_gradient(name, wide, dy, parameter=rounded),
+        ),
+    ):
+        # ELU's derivative below -128 is 0, as docs/mathematics.md says: it is below 2^-184 alpha
+        tolerance = abs(value) * 2.0**-184 + 4 * float(np.finfo(dtype).smallest_subnormal)
+        np.testing.assert_allclose(got.astype("float64"), wanted, rtol=8 * np.finfo(dtype).eps, atol=tolerance)
+
+
+@parameters
+@pytest.mark.parametrize("rows", [1, 6])
+def test_the_engine_uses_each_layers_own_parameter(name, parameter, default, other, rows, dtype):
+    kind = type(layer_of(name))
+
+    def network(first, second, third, *more):
+        layers = [pynn.Dense(4, 7), first, pynn.Dense(7, 6), second, pynn.Dense(6, 5), third, *more]
+        return pynn.Network(layers, optimizer=pynn.SGD(0.1), dtype=dtype, seed=3)
+
+    class Own:  # a layer of one's own makes the network run layer by layer
+        def forward(self, x):
+            return x
+
+        def backward(self, y_gradient):
+            return y_gradient
+
+    engine, layers = network(kind(other), kind(), kind(-other)), network(kind(other), kind(), kind(-other), Own())
+    plain = network(kind(), kind(), kind())
+    x, y = values((rows, 4), dtype, 1), values((rows, 5), dtype, 2)
+    assert same_bits(engine.predict(x), layers.predict(x))
+    assert not same_bits(engine.predict(x), plain.predict(x))
+    for _ in range(3):
+        assert engine.train_step(x, y) == layers.train_step(x, y)
+    assert same_bits(engine.parameters, layers.parameters)
+
+
 def test_the_base_of_activations_is_not_one():
     with pytest.raises(TypeError, match="base"):
         pynn.layers.Activation()

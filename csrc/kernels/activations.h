@@ -57,8 +57,8 @@ ACTIVATION(elu)
 /* selu   y = s x if x > 0 else s a (e^x - 1)   f' = s if x > 0 else s a e^x   s and a: see the list */
 ACTIVATION(selu)
 {
-    const V scale = v_set1(NUMBER(0x1.0cfabcp+0, 0x1.0cfabd6a91132p+0));             /* rounded down, or infinity would lose the next */
-    const V scale_lo = v_set1(NUMBER(0x1.6a9114p-24, 0));
+    const V scale = v_set1(NUMBER(0x1.0cfabcp+0, 0x1.0cfabd6a91131p+0));             /* scale_lo > 0, or infinity would become NaN */
+    const V scale_lo = v_set1(NUMBER(0x1.6a9114p-24, 0x1p-52));
     V f, slope;
     math_elu(x, v_set1(NUMBER(0x1.c212ccp+0, 0x1.c212cc640f03p+0)), v_set1(NUMBER(0x1.903c0cp-26, 0x1.092dbf6372048p-54)), &f, &slope);
     *y = v_select(v_lt(x, v_zero()), f, v_fma(scale, x, v_mul(scale_lo, x)));

@@ -3,6 +3,12 @@
  * The rules of math.h hold. What vanishes as x -> -infinity is computed as a product, with e^-|x| as a factor and its power of two
  * multiplied in last, so that it keeps its digits until it is subnormal and is rounded once there. Where f' crosses zero, at
  * x = -0.75 to -1.28, any formula that subtracts has lost its digits: there f' is (x - crossing) times a polynomial.
+ *
+ * Worst error found in float32, in units of the last place, subnormal results included, and not much larger in float64:
+ *   ELU       f 0.89   f' 0.77         SELU       f 1.00   f' 0.79
+ *   softplus  f 0.85   f' 0.75         SiLU       f 0.75   f' 1.26
+ *   GELU      f 1.02   f' 1.64         GELUTanh   f 0.72   f' 1.76
+ *   Mish      f 0.75   f' 1.35
  */
 #define exp_decay F(exp_decay)
 #define exp_negative F(exp_negative)
@@ -210,21 +216,21 @@ INLINE void math_gelu_tanh(V x, V *y, V *df)
     *df = v_select(v_eq(x, x), derivative, x);
 }
 
-/* GELU: f = x Phi(x), f' = Phi(x) + x phi(x), where Phi(-v) = e^(-v^2 / 2) R, R = P(t) / (v + 5/4), t = (v - k) / (v + k),
- * v = |x| (Shepherd and Laframboise, 1981, approximate erfc so; with 5/4, P is nearly flat, so that what its terms round off hardly matters), phi(v) = e^(-v^2 / 2) / sqrt(2 pi). m = f'(-v) = e^(-v^2 / 2) (R - v / sqrt(2 pi)),
+/* GELU: f = x Phi(x), f' = Phi(x) + x phi(x), where Phi(-v) = e^(-v^2 / 2) R, R = P(t) / (v + 9/8), t = (v - k) / (v + k),
+ * v = |x| (Shepherd and Laframboise, 1981, approximate erfc so; with 9/8, P is nearly flat, so that what its terms round off hardly matters), phi(v) = e^(-v^2 / 2) / sqrt(2 pi). m = f'(-v) = e^(-v^2 / 2) (R - v / sqrt(2 pi)),
  * and for x >= 0, f = v - v Phi(-v), f' = 1 - m. */
 INLINE void math_gelu(V x, V *y, V *df)
 {
     static const T p[] = {
-#if IS_F64 /* k = 6, relative error 2^-57.5 for v <= 39.5 */
-        0x1.e0ebefe9f17c5p-2,   -0x1.da6ad6bba10bap-4,  0x1.0f70653512452p-4,  -0x1.97240570c0133p-6,  -0x1.fb7095fa03d9p-10,
-        0x1.c524a6d1cb51ep-7,   -0x1.ec29325f98a33p-7,  0x1.699a6e07db57p-7,   -0x1.96ac4947d39fep-8,  0x1.5f92ccfac81b1p-9,
-        -0x1.aff62d1d9ad4ep-11, 0x1.011359ed73e61p-13,  0x1.1208ea498dbd8p-15, -0x1.a320b5a6d9014p-16, 0x1.301ef3e34023ep-18,
-        0x1.aec2ec31f0e34p-20,  -0x1.04bd24050f406p-20, 0x1.00f9344b6f02bp-26, 0x1.0f55aa77b7d37p-23,  -0x1.6933ad9efabe6p-26,
-        -0x1.feb74585bff05p-27, 0x1.984b505d627bdp-29,  0x1.9df898fe2d0c1p-30,
-#else /* k = 4, 2^-30.5 for v <= 15 */
-        0x1.fb8d36p-2f,  -0x1.1d4ad8p-3f,  0x1.7169d8p-5f,  0x1.5dbf9ep-7f,   -0x1.91189ap-6f,  0x1.0317e2p-6f,
-        -0x1.3fd528p-8f, -0x1.153d7ep-13f, 0x1.5aa4c2p-11f, -0x1.5c23eap-14f, -0x1.73db72p-14f, -0x1.fdaecep-18f,
+#if IS_F64 /* k = 6, relative error 2^-57.8 for v <= 39.5 */
+        0x1.d8a13fa3b3f15p-2,   -0x1.9b57325149051p-4, 0x1.b281b31d1dc5cp-5,  -0x1.decb55bcfb47p-7,   -0x1.282d77a2cde01p-7,
+        0x1.2a5d0019e8cfp-6,    -0x1.1cf79c51ae157p-6, 0x1.8dd6971823441p-7,  -0x1.b2ac33694a97fp-8,  0x1.702d86ee08377p-9,
+        -0x1.bbc854e977785p-11, 0x1.fba9e03faf7dbp-14, 0x1.278a58f5141e4p-15, -0x1.aea1f06b950d4p-16, 0x1.2c1f2a4554637p-18,
+        0x1.c6d1ef6e2c1fap-20,  -0x1.088fc93d7401p-20, 0x1.ea0e1db6bd164p-28, 0x1.15f102f4f04dep-23,  -0x1.5e7d7414238a9p-26,
+        -0x1.05fa48f7d1889p-26, 0x1.8fa99e55ddc8ap-29, 0x1.a212a770dd7b9p-30,
+#else /* k = 4, 2^-30.2 for v <= 15 */
+        0x1.ef779p-2f,  -0x1.e3575p-4f,   0x1.e4192p-6f,  0x1.41bb28p-6f,   -0x1.d04e78p-6f,  0x1.147c2p-6f,
+        -0x1.4401ap-8f, -0x1.bcde36p-13f, 0x1.67328p-11f, -0x1.4205aep-14f, -0x1.83dcecp-14f, -0x1.2a38d8p-17f,
 #endif
     };
     static const T c[] = {
@@ -236,7 +242,7 @@ INLINE void math_gelu(V x, V *y, V *df)
         0x1.b9d99p-2f, 0x1.8d9a9p-2f, -0x1.2a2edp-6f, -0x1.d2f23cp-4f, -0x1.e40c78p-7f, 0x1.3a3328p-6f, 0x1.266d42p-8f,
 #endif
     };
-    const V zero = v_zero(), one = v_set1(1), half = v_set1((T)0.5), m_0 = v_set1((T)1.25);
+    const V zero = v_zero(), one = v_set1(1), half = v_set1((T)0.5), m_0 = v_set1((T)1.125);
     const M negative = v_lt(x, zero);
     const V v = v_min(v_set1(NUMBER(15, 39.5)), v_abs(x));
     const V square = v_mul(v, v), square_lo = v_fma(v, v, v_sub(zero, square));
@@ -245,10 +251,10 @@ INLINE void math_gelu(V x, V *y, V *df)
     const V both = v_div(one, v_mul(d, dk)), inverse = v_mul(both, d);
     const decay_sum s = {.d = d, .d_lo = two_sum_lo(m_0, v, d), .q = v_mul(both, dk), .error = zero};
     const V minus_inverse = v_sub(zero, inverse), error = v_fma(minus_inverse, dk_lo, v_fma(minus_inverse, dk, one));
-    const V t = v_fma(v_set1(NUMBER(-8, -12)), v_fma(inverse, error, inverse), one);
+    const V minus_2k = v_set1(NUMBER(-8, -12)), t = v_fma(minus_2k, v_mul(inverse, error), v_fma(minus_2k, inverse, one));
     const V tail = polynomial(t, v_mul(t, t), p + 1, sizeof p / sizeof *p - 1, 0), c0 = v_set1(p[0]);
     const V n = v_fma(t, tail, c0),
-            small = v_fma(t, v_set1(NUMBER(0x1.3b6488p-29, -0x1.5a9ef6166a6b2p-58)), v_set1(NUMBER(0x1.68d2dp-29, -0x1.2df9b746d8f03p-57)));
+            small = v_fma(t, v_set1(NUMBER(-0x1.4d97ccp-29, 0x1.ca60eafb1776ep-58)), v_set1(NUMBER(0x1.436d9ep-28, 0x1.4698b01365d4ep-56)));
     const V n_lo = v_add(v_fma(t, tail, v_sub(c0, n)), small);
     const V r = v_mul(n, s.q), minus_r = v_sub(zero, r);
     const V r_lo = v_mul(v_add(v_fma(minus_r, s.d_lo, v_fma(minus_r, s.d, n)), n_lo), s.q);
