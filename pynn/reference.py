@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from pynn.kernels import Array, FunctionInfo
 
 
-def erfc(x: Array) -> Array:
-    """1 - erf(x), elementwise, of the shape and dtype of ``x``: the one word of the formulas that NumPy lacks, computed by ``math.erfc``.
+def _erfc(x: Array) -> Array:
+    """1 - erf(x), elementwise, of the shape and dtype of ``x``: the one word of the formulas that NumPy lacks (``math.erfc``).
 
-    >>> erfc(np.array([0.0, 20.0]))
+    >>> _erfc(np.array([0.0, 20.0]))
     array([1.00000000e+000, 5.39586561e-176])
     """
     array = np.asarray(x)
@@ -29,7 +29,7 @@ def erfc(x: Array) -> Array:
     return values.reshape(array.shape).astype(array.dtype)
 
 
-WORDS = {**vars(np), "erfc": erfc, "__builtins__": {}}  # that formulas are written in
+WORDS = {**vars(np), "erfc": _erfc, "__builtins__": {}}  # that formulas are written in
 
 
 def _compiled(functions: dict[str, FunctionInfo], which: str) -> dict[str, tuple[Any, str, float]]:
