@@ -8,7 +8,7 @@
  *   ELU       f 0.89   f' 0.77         SELU       f 1.00   f' 0.79
  *   softplus  f 0.85   f' 0.75         SiLU       f 0.75   f' 1.26
  *   GELU      f 1.02   f' 1.64         GELUTanh   f 0.72   f' 1.76
- *   Mish      f 0.75   f' 1.35
+ *   Mish      f 0.81   f' 1.52
  */
 #define exp_decay F(exp_decay)
 #define exp_negative F(exp_negative)
