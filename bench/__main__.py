@@ -9,34 +9,35 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench import report
+
 BENCHMARKS = {
     "startup": "time to import, time to the first result, and memory, in fresh processes",
     "kernels": "every function of pynn.kernels against plain NumPy (pynn.reference), one thread each",
     "peers": "whole networks against NumPy, PyTorch, JAX, ONNX Runtime, scikit-learn, Numba and FANN, as far as installed",
     "roofline": "what this machine can do at most, and each kernel's share of it",
+    "accuracy": "how many units in the last place each activation is off, over all of float32 and a sample of float64",
 }
+ALONE = ("accuracy",)  # has a document of its own, docs/accuracy.md
 # Would make OpenBLAS run kernels for another processor, and NumPy slower than it is.
 UNWANTED = "OPENBLAS_CORETYPE"
-# What --update leaves as it is ends with this line.
-MARK = "<!-- From here on: written by python -m bench --update. -->\n"
 
 
 def run_all(options: argparse.Namespace) -> None:
     """Run each benchmark in a process of its own, print what it prints, and keep it in a document if asked to."""
-    document = options.update.read_text(encoding="utf-8") if options.update else MARK
-    if MARK not in document:
-        raise SystemExit(f"--update: {options.update} has no line {MARK.strip()!r}")
+    kept = report.kept(options.update) if options.update else ""
     markdown = options.markdown or options.update is not None
     parts = []
     for name, purpose in BENCHMARKS.items():
+        if name in ALONE:
+            continue
         wanted = {"--quick": options.quick, "--markdown": markdown, "--cpu-time": options.cpu_time and name == "peers"}
         command = [sys.executable, "-m", "bench", name, *(option for option, given in wanted.items() if given)]
         text = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
         parts.append(f"{'## ' if markdown else ''}{name}: {purpose}\n\n{text}")
         print(parts[-1], flush=True)
     if options.update:
-        kept = document.partition(MARK)[0]
-        options.update.write_text("\n".join([kept + MARK, *parts]).rstrip() + "\n", encoding="utf-8")
+        options.update.write_text("\n".join([kept, *parts]).rstrip() + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str]) -> None:
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Benchmarks of pynn. All contestants of a comparison run in turn in one run, and medians are compared.",
-        epilog="python -m bench NAME --help tells the options of one. Without NAME, all run, one after the other.",
+        epilog="python -m bench NAME --help tells the options of one. Without NAME, all that measure speed run, one after the other.",
     )
     benchmarks = parser.add_subparsers(dest="benchmark", metavar="NAME")
     # Options belong to the benchmarks' own modules; only the one that is asked for is imported.

@@ -20,7 +20,10 @@ PACKAGES = {
     "ONNX Runtime": "onnxruntime",
     "scikit-learn": "scikit-learn",
     "Numba": "numba",
+    "SciPy": "scipy",
 }
+# What --update leaves as it is ends with this line.
+MARK = "<!-- From here on: written by python -m bench --update. -->\n"
 
 Cell = str | int | float | None
 
@@ -66,32 +69,48 @@ class Report:
     summary: list[str] = field(default_factory=list)
     ratios: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)  # panel -> line -> point -> ratio, to plot
     measured: list[dict[str, Any]] = field(default_factory=list)  # each cell with the times of all rounds, for --json
+    failures: list[str] = field(default_factory=list)  # what ends the program with status 1, of benchmarks that are a proof
 
     def lines(self, markdown: bool = False) -> list[str]:
         """All of it as text: what came out of it last on a terminal, where one looks first, and first on a page."""
         bullet = "- " if markdown else ""
         head = [f"{bullet}{key}: {value}" for key, value in self.header.items()]
         title = ["What came out:", ""] if markdown else []
-        summary = [[*title, *(f"{bullet}{line}" for line in self.summary)]] if self.summary else []
+        said = [*self.summary, *(f"FAILED: {failure}" for failure in self.failures)]
+        summary = [[*title, *(f"{bullet}{line}" for line in said)]] if said else []
         tables = [table.lines(markdown) for table in self.tables]
         parts = [head, *(summary if markdown else []), *tables, *([] if markdown else summary)]
         return [line for part in parts for line in (*part, "")]
 
     def deliver(self, options: argparse.Namespace) -> None:
-        """Print the report, and write the files that the options ask for."""
+        """Print the report, and write the files that the options ask for; exit with status 1 if something failed."""
         print("\n".join(self.lines(options.markdown)))
         if options.json:
             options.json.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
         if options.plot:
-            plot_ratios(self.ratios, f"python -m bench {self.command}: times faster", options.plot)
+            self.draw(options.plot)
+        if self.failures:
+            raise SystemExit(1)
+
+    def draw(self, path: Path) -> None:
+        """The picture that ``--plot`` asks for."""
+        plot_ratios(self.ratios, f"python -m bench {self.command}: times faster", path)
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """``--json``, ``--plot``, ``--markdown`` and ``--quick``, which all benchmarks have."""
     parser.add_argument("--quick", action="store_true", help="a small selection, to see that all works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the ratios into FILE.png (needs matplotlib)")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the results into FILE.png (needs matplotlib)")
     parser.add_argument("--markdown", action="store_true", help="print Markdown, as in docs/performance.md")
+
+
+def kept(document: Path) -> str:
+    """What ``--update`` leaves as it is of a document; an error if it has no place for results."""
+    before, mark, _ = document.read_text(encoding="utf-8").partition(MARK)
+    if not mark:
+        raise SystemExit(f"--update: {document} has no line {MARK.strip()!r}")
+    return before + mark
 
 
 def progress(text: str) -> None:
