@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Benchmarks of pynn. All contestants of a comparison run in turn in one run, and medians are compared.",
-        epilog="python -m bench NAME --help tells the options of one. Without NAME, all that measure speed run, one after the other.",
+        epilog="python -m bench NAME --help tells the options of one. Without NAME, all but accuracy run, in turn.",
     )
     benchmarks = parser.add_subparsers(dest="benchmark", metavar="NAME")
     # Options belong to the benchmarks' own modules; only the one that is asked for is imported.

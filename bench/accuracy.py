@@ -25,15 +25,16 @@ from bench import references, report, timing
 
 DTYPES = ("float32", "float64")
 THRESHOLDS = (0.5, 0.6, 0.75, 1.0, 2.0)
-REFERENCE_LIMIT = 0.01  # units in the last place that the reference may be off where it is checked
 BLOCK, SLICE, BIN = 2**24, 2**15, 2**20  # patterns of a task, numbers at a time (in cache), patterns of a point of the picture
 # float32: one of so many neighbours, all of them with --exhaustive. float64: how many tasks of BLOCK numbers.
 STEPS = {"quick": 2**14, "sample": 2**8, "exhaustive": 1}
 TASKS_64 = {"quick": 1, "sample": 1, "exhaustive": 6}
 SIZE_64 = {"quick": 2**16, "sample": 2**22, "exhaustive": BLOCK}
+FEW_64 = {"quick": 2**10, "sample": 2**13, "exhaustive": 2**14}  # in arbitrary precision, where long double does not suffice
 KEPT = 4  # of each task, so many of its worst points are judged in arbitrary precision if they are among the worst of all
 CONFIRMED = 64
 TIMED = 2**15  # elements: 128 KiB, in the second level cache
+COLUMNS = ["activation", "", "inputs", "worst ULP", "at x", "subnormal", *(f"<= {t:g}" for t in THRESHOLDS), "more", "reference"]
 PRIME = {"f": "f", "derivative": "f'"}
 
 Function = Callable[[Any], Any]
@@ -56,7 +57,9 @@ class Tally:
         i = int(off.argmax())
         most = float(off[i])
         self.worst.append((most, float(x[i])))
-        self.above = [n + (int(np.count_nonzero(off > t)) if most > t else 0) for n, t in zip(self.above, THRESHOLDS, strict=True)]
+        self.above = [
+            n + (int(np.count_nonzero(off > t)) if most > t else 0) for n, t in zip(self.above, THRESHOLDS, strict=True)
+        ]
         if subnormal.any():
             self.subnormal = max(self.subnormal, float(off[subnormal].max()))
             most = float(off[~subnormal].max(initial=0))
@@ -73,13 +76,14 @@ class Tally:
 
 
 class Task(NamedTuple):
-    """Some inputs of one function: float32 patterns from ``begin`` on, float64 numbers of the seed ``begin``, or the hard points."""
+    """Some inputs of one function: float32 patterns from ``begin`` on, float64 numbers drawn from that seed, or hard points."""
 
     which: str
     name: str
     dtype: str
     begin: int | None  # None: hard points
     step: int  # float64: how many
+    wide: bool  # whether the reference is in the next wider dtype, rather than in arbitrary precision
 
 
 def _slices(task: Task) -> Iterator[Any]:
@@ -100,7 +104,7 @@ def sweep(task: Task, function: Function | None = None) -> Tally:
     tally = Tally()
     for x in _slices(task):
         got = np.where(np.isnan(x), x, function(x)) if function else references.computed(task.which, task.name, x)
-        off, subnormal = references.measure(task.which, task.name, x, got)
+        off, subnormal = references.measure(task.which, task.name, x, got, task.wide)
         tally.add(off, subnormal, x)
         if task.dtype == "float32" and task.begin is not None:
             span = x.size * task.step
@@ -113,26 +117,26 @@ def sweep(task: Task, function: Function | None = None) -> Tally:
 
 def tasks(which: str, name: str, dtype: str, amount: str) -> list[Task]:
     """All tasks of one function: ``amount`` is quick, sample or exhaustive."""
-    hard = Task(which, name, dtype, None, 1)
+    wide = dtype == "float32" or references.wide_enough(which, name, dtype)
+    hard = Task(which, name, dtype, None, 1, wide)
     if dtype == "float32":
-        return [hard, *(Task(which, name, dtype, begin, STEPS[amount]) for begin in range(0, 2**32, BLOCK))]
-    size = SIZE_64[amount] if references.EXTENDED else 2**12
-    return [hard, *(Task(which, name, dtype, i << 32, size) for i in range(TASKS_64[amount]))]
+        return [hard, *(Task(which, name, dtype, begin, STEPS[amount], wide) for begin in range(0, 2**32, BLOCK))]
+    size = SIZE_64[amount] if wide else FEW_64[amount]
+    return [hard, *(Task(which, name, dtype, i << 32, size, wide) for i in range(TASKS_64[amount]))]
 
 
-def confirm(which: str, name: str, dtype: str, tally: Tally) -> tuple[float, float]:
-    """The worst of the tally by arbitrary precision, and how far off the reference is there and on hard points."""
+def confirm(which: str, name: str, dtype: str, tally: Tally) -> tuple[float, float, float]:
+    """The worst by arbitrary precision, at which input, and how far off the reference is there and on hard points."""
     worst = np.array([x for _, x in tally.worst], dtype)
-    worst = worst[np.isfinite(worst)]
-    x = np.concatenate([worst, references.hard_points(getattr(np, dtype))[:: 4]])
-    off = references.ulps_off_in_mpmath(which, name, worst, references.computed(which, name, worst))
-    with np.errstate(invalid="ignore"):
-        wide = references.in_numpy(which, name, x.astype(references.WIDE[dtype]))
-    reference = references.ulps_off_in_mpmath(which, name, x, wide)
+    finite = np.isfinite(worst)
+    off = np.array([off for off, _ in tally.worst])
+    off[finite] = references.ulps_off_in_mpmath(which, name, worst[finite], references.computed(which, name, worst[finite]))
+    reference = 0.0
+    if dtype == "float32" or references.wide_enough(which, name, dtype):
+        x = np.concatenate([worst[finite], references.hard_points(getattr(np, dtype))[::4]])
+        reference = references.reference_off(which, name, x)
     i = int(off.argmax())
-    tally.worst.insert(0, (float(off[i]), float(worst[i])))
-    checked = float(reference.max()) if dtype == "float32" or references.EXTENDED else 0.0
-    return float(off.max()), checked
+    return float(off[i]), float(worst[i]), reference
 
 
 # ---- peers -----------------------------------------------------------------------------------------------------------
@@ -261,7 +265,14 @@ def _beside(options: argparse.Namespace, amount: str) -> report.Table:
 
 @dataclass
 class AccuracyReport(report.Report):
-    """A report whose picture is the worst error over the input."""
+    """A report whose picture is the worst error over the input, and which goes into a document of its own."""
+
+    def deliver(self, options: argparse.Namespace) -> None:
+        """Print it, and write the files that the options ask for; exit with status 1 if something is not as promised."""
+        if options.update:
+            text = "\n".join([report.kept(options.update), *self.lines(markdown=True)])
+            options.update.write_text(text.rstrip() + "\n", encoding="utf-8")
+        super().deliver(options)
 
     def draw(self, path: Path) -> None:
         """One panel for each activation that rounds at all: the worst of each eighth of an octave, f and f', over x."""
@@ -274,7 +285,9 @@ class AccuracyReport(report.Report):
         names = list(dict.fromkeys(each["activation"] for each in drawn))
         across = min(3, max(1, len(names)))
         down = -(-max(1, len(names)) // across)
-        figure, axes = plt.subplots(down, across, figsize=(4.6 * across, 3 * down), squeeze=False, sharey=True, layout="constrained")
+        figure, axes = plt.subplots(
+            down, across, figsize=(4.6 * across, 3 * down), squeeze=False, sharey=True, layout="constrained"
+        )
         for axis, name in zip(axes.flat, names, strict=False):
             for each in drawn:
                 if each["activation"] == name:
@@ -326,68 +339,78 @@ def run(options: argparse.Namespace) -> AccuracyReport:
     options.peers = [peer for peer in options.peers if all(map(importlib.util.find_spec, PEERS[peer][0]))]
     if options.quick:
         options.peers = [peer for peer in options.peers if peer == "NumPy"]
+    if options.update:
+        report.kept(options.update)  # better now than after minutes
     before = pynn.get_num_threads()
     result = AccuracyReport("accuracy", report.header("1 in each process", options.peers))
+    result.header["inputs"] = {
+        "exhaustive": "float32: each of the 2^32 numbers, NaN and infinities included; float64: 6 times 2^24",
+        "sample": "float32: one of each 256 neighbours; float64: 2^22",
+        "quick": "float32: one of each 16384 neighbours; float64: 2^16",
+    }[amount] + ", and hard points"
     began = time.perf_counter()
-    tallies = _all_tallies(options, amount)
-    columns = ["activation", "", "worst ULP", "at x", "subnormal", *(f"<= {t:g}" for t in THRESHOLDS), "more", "reference"]
-    tables = {}
-    for (dtype, name, which), tally in tallies.items():
+    tables: dict[str, report.Table] = {}
+    for (dtype, name, which), tally in _all_tallies(options, amount).items():
         report.progress(f"{which} of {name}, {dtype}, in arbitrary precision")
-        worst, reference = confirm(which, name, dtype, tally)
-        worst = max(worst, tally.worst[1][0]) if tally.worst[1][0] == np.inf else worst
-        at = next(x for off, x in tally.worst if off == worst)
-        within = [100 * (1 - n / tally.count) for n in tally.above]
-        title = f"{dtype}: {tally.count:,} inputs of each function"
-        table = tables.setdefault(dtype, report.Table(title, columns))
-        share = ["100 %" if not n else f"{each:.4f} %" for each, n in zip(within, tally.above, strict=True)]
-        table.rows.append(
-            [name, PRIME[which], f"{worst:.4f}", f"{at:.9g}" if dtype == "float32" else f"{at:.17g}", f"{tally.subnormal:.4f}"]
-            + [*share, tally.above[-1], f"{reference:.0e}"]
-        )
-        result.measured.append(
-            {"dtype": dtype, "activation": name, "function": which, "worst": worst, "at": float(at).hex(), "count": tally.count}
-            | {"subnormal": tally.subnormal, "above": dict(zip(map(str, THRESHOLDS), tally.above, strict=True))}
-            | {"reference": reference, "profile": {str(place): tally.profile[place] for place in sorted(tally.profile)}}
-        )
-        if not worst <= references.LIMITS[which]:
-            result.failures.append(
-                f"{PRIME[which]} of {name}, {dtype}, is {worst:.4f} ULP off at {at!r} ({float(at).hex()}), "
-                f"more than {references.LIMITS[which]:g}"
-            )
-        if not reference <= REFERENCE_LIMIT:
-            result.failures.append(f"the reference for {PRIME[which]} of {name}, {dtype}, is itself {reference:.2g} ULP off")
+        table = tables.setdefault(dtype, report.Table(f"{dtype}: units in the last place", COLUMNS))
+        _judge(result, table, dtype, name, which, tally)
     specials = [
-        wrong for dtype in options.dtypes for name in options.activations for wrong in references.wrong_specials(name, getattr(np, dtype))
+        wrong
+        for dtype in options.dtypes
+        for name in options.activations
+        for wrong in references.wrong_specials(name, getattr(np, dtype))
     ]
-    took = time.perf_counter() - began
+    result.header["took"] = f"{time.perf_counter() - began:.0f} s with {options.processes} processes, peers not counted"
     result.tables = list(tables.values())
     if options.peers:
         result.tables.append(_beside(options, "quick" if options.quick else "sample"))
     report.progress("")
     pynn.set_num_threads(before)
     result.failures += specials
-    result.header["inputs"] = {
-        "exhaustive": f"float32: each of the 2^32 numbers, NaN and infinities included; float64: {TASKS_64[amount]} times 2^24",
-        "sample": "float32: one of each 256 neighbours; float64: 2^22",
-        "quick": "float32: one of each 16384 neighbours; float64: 2^16",
-    }[amount] + ", and hard points"
-    result.header["float64 reference"] = (
-        "long double of 64 bits" if references.EXTENDED else "arbitrary precision, on 2^12 points: long double is no wider than double here"
-    )
-    result.header["took"] = f"{took:.0f} s with {options.processes} processes, peers not counted"
     result.summary = _summary(result.measured, specials, options)
     return result
+
+
+def _judge(result: AccuracyReport, table: report.Table, dtype: str, name: str, which: str, tally: Tally) -> None:
+    """A row of the table, the same as numbers, and whether it is as promised."""
+    worst, at, reference = confirm(which, name, dtype, tally)
+    place = (f"{at:.9g}" if dtype == "float32" else f"{at:.17g}") if worst else ""
+    shares = ["100 %" if not n else f"{100 * (1 - n / tally.count):.5f} %" for n in tally.above]
+    measured = [f"{tally.count:,}", f"{worst:.4f}", place, f"{tally.subnormal:.4f}"]
+    table.rows.append([name, PRIME[which], *measured, *shares, tally.above[-1], f"{reference:.0e}" if reference else "exact"])
+    result.measured.append(
+        {
+            "dtype": dtype,
+            "activation": name,
+            "function": which,
+            "count": tally.count,
+            "worst": worst,
+            "at": at.hex(),
+            "subnormal": tally.subnormal,
+            "above": dict(zip(map(str, THRESHOLDS), tally.above, strict=True)),
+            "reference": reference,
+            "profile": {str(place): tally.profile[place] for place in sorted(tally.profile)},
+        }
+    )
+    what = f"{PRIME[which]} of {name}, {dtype},"
+    if not worst <= references.LIMITS[which]:
+        bar = references.LIMITS[which]
+        result.failures.append(f"{what} is {worst:.4f} ULP off at {at!r} ({at.hex()}), more than {bar:g}")
+    if not reference <= references.REFERENCE_LIMIT:
+        result.failures.append(
+            f"{what} has a reference that is itself {reference:.2g} ULP off, more than {references.REFERENCE_LIMIT:g}"
+        )
 
 
 def _summary(measured: Sequence[dict[str, Any]], specials: Sequence[str], options: argparse.Namespace) -> list[str]:
     lines = []
     for dtype in options.dtypes:
         for which in references.WHICH:
-            most = max((each for each in measured if (each["dtype"], each["function"]) == (dtype, which)), key=lambda each: each["worst"])
-            lines.append(
-                f"{dtype}, {PRIME[which]}: at most {most['worst']:.4f} ULP ({most['activation']}), bar {references.LIMITS[which]:g}"
+            most = max(
+                (each for each in measured if (each["dtype"], each["function"]) == (dtype, which)), key=lambda each: each["worst"]
             )
+            bar = references.LIMITS[which]
+            lines.append(f"{dtype}, {PRIME[which]}: at most {most['worst']:.4f} ULP ({most['activation']}), bar {bar:g}")
     checked = len(options.activations) * len(options.dtypes)
     if not specials:
         lines.append(f"special values: NaN, infinities and zeros are right for all of {checked} activations and dtypes")

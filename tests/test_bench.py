@@ -16,8 +16,9 @@ import pynn
 
 pytest.importorskip("threadpoolctl")
 sys.path.insert(0, str(ROOT))  # the benchmarks belong to the repository, not to the package
-from bench import contestants, kernels, report, timing
-from bench.__main__ import BENCHMARKS, MARK
+from bench import accuracy, contestants, kernels, references, report, timing
+from bench.__main__ import ALONE, BENCHMARKS, main
+from bench.report import MARK
 
 
 def bench(*arguments, **environment):
@@ -39,7 +40,7 @@ def column(table, name):
 
 def test_help_names_every_benchmark():
     text = bench("--help")
-    for name in ("kernels", "peers", "roofline", "startup"):
+    for name in ("kernels", "peers", "roofline", "startup", "accuracy"):
         assert f"\n    {name} " in text
         assert "--json" in bench(name, "--help")
 
@@ -89,7 +90,7 @@ def test_all_run_without_a_name_and_their_results_go_into_a_document(tmp_path):
     assert text.startswith(f"# Performance\n\nkept\n\n{MARK}")
     assert "gone" not in text
     for name in BENCHMARKS:
-        assert f"\n## {name}: " in text
+        assert (f"\n## {name}: " in text) == (name not in ALONE)
     document.write_text("# Another page\n", encoding="utf-8")
     command = [sys.executable, "-m", "bench", "--update", document]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -178,6 +179,108 @@ def test_options_that_make_no_sense_are_refused(arguments):
     done = subprocess.run([sys.executable, "-m", "bench", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert arguments[-1] in done.stderr
+
+
+# ---- accuracy --------------------------------------------------------------------------------------------------------
+
+
+def test_accuracy_sweeps_every_activation_and_writes_its_document(tmp_path):
+    pytest.importorskip("matplotlib")
+    document, plot, numbers = tmp_path / "accuracy.md", tmp_path / "accuracy.png", tmp_path / "accuracy.json"
+    document.write_text(f"# Accuracy\n\n{MARK}gone\n", encoding="utf-8")
+    text = bench("accuracy", "--quick", "--processes", 2, "--update", document, "--plot", plot, "--json", numbers)
+    assert "FAILED" not in text
+    assert "special values: NaN, infinities and zeros are right" in text
+    result = written(numbers)
+    functions = [[name, prime] for name in pynn.kernels.ACTIVATIONS for prime in ("f", "f'")]
+    *sweeps, beside = result["tables"]
+    assert [table["title"].split(":")[0] for table in sweeps] == ["float32", "float64"]
+    for table in sweeps:
+        assert [row[:2] for row in table["rows"]] == functions
+    for each in result["measured"]:
+        assert each["worst"] <= references.LIMITS[each["function"]]
+        assert each["count"] > 2**10
+        assert len(each["profile"]) == (2**32 // accuracy.BIN if each["dtype"] == "float32" else 0)
+    assert {"pynn", "NumPy"} == set(column(beside, "library"))
+    page = document.read_text(encoding="utf-8")
+    assert page.startswith(f"# Accuracy\n\n{MARK}\n- processor: ")
+    assert "gone" not in page
+    assert "### float64: " in page
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def sweep_of_tanh(capsys, dtype="float32"):
+    """Exit status and output of a sweep in this process, in which a test may have put something wrong."""
+    references._formula.cache_clear()
+    with pytest.raises(SystemExit) as ended:
+        main(["accuracy", "--quick", "--activations", "tanh", "--dtypes", dtype, "--processes", "1", "--peers"])
+    references._formula.cache_clear()
+    return ended.value.code, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("which", references.WHICH)
+def test_accuracy_fails_a_function_that_is_off_by_units_in_the_last_place(monkeypatch, capsys, which, dtype):
+    right = references.computed
+
+    def wrong(asked, name, x):
+        y = right(asked, name, x)
+        if asked != which:
+            return y
+        y[(x > 1.4) & (x < 1.6)] *= 1 + 4 * np.finfo(dtype).eps
+        return y
+
+    monkeypatch.setattr(references, "computed", wrong)
+    status, text = sweep_of_tanh(capsys, dtype)
+    assert status == 1
+    assert text.count("FAILED") == 1
+    assert f"FAILED: {accuracy.PRIME[which]} of tanh, {dtype}, is" in text
+
+
+def test_accuracy_fails_a_reference_that_is_off_by_units_in_the_last_place(monkeypatch, capsys):
+    monkeypatch.setitem(references.STABLE, ("f", "tanh"), "tanh(x) * (1 + 2 * 2.0 ** -23)")
+    status, text = sweep_of_tanh(capsys)
+    assert status == 1
+    assert "FAILED: f of tanh, float32, has a reference that is itself" in text
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda x, y: np.where(np.abs(y) < np.finfo("float32").smallest_normal, 0, y), "is 8388607.0000 ULP"),
+        (lambda x, y: np.where(np.abs(x) > 1e38, np.inf, y), "is inf"),
+        (lambda x, y: np.where(np.isnan(x), 0, y), "is inf"),
+        (lambda x, y: np.where(np.isinf(x), np.nan, y), "at inf is nan, wanted 1.0"),
+        (lambda x, y: np.where(x == 0, 0, y), "at -0.0 is 0.0, wanted 0.0"),
+    ],
+    ids=["subnormal results flushed", "overflow", "NaN lost", "infinity", "sign of zero"],
+)
+def test_accuracy_fails_what_is_wrong_at_the_ends(monkeypatch, capsys, spoil, said):
+    right = references.computed
+    monkeypatch.setattr(references, "computed", lambda which, name, x: spoil(x, right(which, name, x)).astype(x.dtype))
+    status, text = sweep_of_tanh(capsys)
+    assert status == 1
+    assert said in "".join(line for line in text.splitlines() if line.startswith("FAILED"))
+
+
+def test_accuracy_counts_what_is_off_by_how_much():
+    tally = accuracy.Tally()
+    off, x = np.array([0.1, 0.55, 0.7, 1.5, 3.0]), np.arange(5.0)
+    tally.add(off, x == 3, x)
+    assert (tally.count, tally.worst, tally.subnormal, tally.normal) == (5, [(3.0, 4.0)], 1.5, 3.0)
+    assert tally.above == [4, 3, 2, 2, 1]
+    other = accuracy.Tally()
+    other.add(off[:1], x[:1] == 3, x[:1])
+    other.join(tally, 1)
+    assert (other.count, other.worst, other.above) == (6, [(3.0, 4.0)], [4, 3, 2, 2, 1])
+
+
+def test_accuracy_sees_every_float32_once_if_asked_for_all():
+    begins = [task.begin for task in accuracy.tasks("f", "tanh", "float32", "exhaustive") if task.begin is not None]
+    assert begins == list(range(0, 2**32, accuracy.BLOCK))
+    slices = list(accuracy._slices(accuracy.Task("f", "tanh", "float32", begins[1], 1, True)))
+    bits = np.concatenate(slices).view(np.uint32)
+    assert np.array_equal(bits, np.arange(accuracy.BLOCK, 2 * accuracy.BLOCK, dtype=np.uint32))
 
 
 # ---- timing and reports ------------------------------------------------------------------------------------------------
