@@ -252,7 +252,7 @@ def _beside(options: argparse.Namespace, amount: str) -> report.Table:
             row: list[report.Cell] = [name, peer]
             for which in references.WHICH:
                 tally = tallies.get((which, peer))
-                row += [tally.normal, tally.subnormal if tally.subnormal or peer == "pynn" else None] if tally else [None, None]
+                row += [tally.normal, tally.subnormal] if tally else [None, None]
             for which in references.WHICH:
                 slot = times.get(str((which, peer)))
                 row.append(median(slot) / TIMED * 1e9 if slot else None)

@@ -121,7 +121,7 @@ def reference_off(which: str, name: str, x: Any) -> float:
 def wide_enough(which: str, name: str, dtype: str) -> bool:
     """Whether ``in_numpy`` is good to a hundredth of a unit on a part of the hard points.
 
-    For float64 it is not where long double is no wider than double, as on most Arm systems, or where a formula has the exponential
+    For float64 it is not where long double is no wider than double, as on most Arm systems, or where a formula has an exponential
     of a large product, or a word that NumPy lacks. Arbitrary precision has to do it then, on fewer points.
     """
     return reference_off(which, name, hard_points(getattr(np, dtype))[::7]) <= REFERENCE_LIMIT
