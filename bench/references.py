@@ -78,7 +78,7 @@ def _words() -> dict[str, Any]:
         "tanh": mpmath.tanh,
         "arctan": mpmath.atan,
         "erf": mpmath.erf,
-        "erfc": mpmath.erfc,
+        "erfc": lambda x: mpmath.erfc(x) if abs(x) < 2**30 else mpmath.mpf(2 * (x < 0)),  # mpmath fails far out
         "sin": mpmath.sin,
         "cos": mpmath.cos,
         "sinh": mpmath.sinh,

@@ -4,11 +4,7 @@
  * bits. What would cost more than half a unit in the last place is carried on as a second word (..._lo) and added last. No two
  * different NaN meet here (hence 0 - m for -m, and -1/d), for instruction sets differ in which one they keep.
  *
- * Worst error found, in units of the last place, subnormal results included:
- *                 float32, every input     float64, a million random and hard points each
- *   sigmoid       f 0.96   f' 1.57         f 0.98   f' 1.45
- *   tanh          f 0.92   f' 1.50         f 0.97   f' 1.41
- *   arctan        f 0.99   f' 1.91         f 0.99   f' 1.90
+ * How far each is off at most: docs/accuracy.md, by python -m bench accuracy --exhaustive.
  */
 #define NUMBER(f32, f64) ((T)(IS_F64 ? (f64) : (f32))) /* a constant of the element type */
 #define polynomial F(polynomial)
