@@ -180,7 +180,11 @@ void NAME(spec_sigmoid)(real x, real parameter, real *y, real *derivative)
     const exponential e = exponential_of(ABS(x));
     const real p = FMA(e.z, e.c, e.r);
     const real d = (1 + e.s) + p;
+#if BITS == 32
     const real d_lo = ((1 - d) + e.s) + p; /* what d lacks */
+#else
+    const real d_lo = (((1 - d) + e.s) + e.r) + e.z * e.c; /* what d lacks, and p besides */
+#endif
     const real m = reciprocal(d, d_lo) * e.s;
     *y = x < 0 ? m : 1 - m;
     *derivative = FMA(-m, m, m);
@@ -194,12 +198,11 @@ void NAME(spec_tanh)(real x, real parameter, real *y, real *derivative)
     const exponential e = exponential_of(a + a);
     const real small = FMA(e.z, e.c, e.r_lo);
     const real p = e.w + small;
-    const real p_lo = (e.w - p) + small;
     const real difference = 1 - e.s;
     const real n = difference + p;
-    const real n_lo = ((difference - n) + p) + p_lo;
+    const real n_lo = ((difference - n) + e.w) + small; /* w + small has what p has lost */
     const real d = (1 + e.s) + p;
-    const real d_lo = FMA(e.s, 2, difference - d) + p;
+    const real d_lo = (FMA(e.s, 2, difference - d) + e.w) + small;
     const real q = 1 / d;
     const real first = n * q;
     const real missing = FMA(-first, d_lo, FMA(-first, d, n)) + n_lo;
