@@ -393,8 +393,8 @@ def _judge(result: AccuracyReport, table: report.Table, dtype: str, name: str, w
         }
     )
     what = f"{PRIME[which]} of {name}, {dtype},"
-    if not worst <= references.LIMITS[which]:
-        bar = references.LIMITS[which]
+    bar = references.allowed(which, name)
+    if not worst <= bar:
         result.failures.append(f"{what} is {worst:.4f} ULP off at {at!r} ({at.hex()}), more than {bar:g}")
     if not reference <= references.REFERENCE_LIMIT:
         result.failures.append(
@@ -409,7 +409,7 @@ def _summary(measured: Sequence[dict[str, Any]], specials: Sequence[str], option
             most = max(
                 (each for each in measured if (each["dtype"], each["function"]) == (dtype, which)), key=lambda each: each["worst"]
             )
-            bar = references.LIMITS[which]
+            bar = references.allowed(which, most["activation"])
             lines.append(f"{dtype}, {PRIME[which]}: at most {most['worst']:.4f} ULP ({most['activation']}), bar {bar:g}")
     checked = len(options.activations) * len(options.dtypes)
     if not specials:
