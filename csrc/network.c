@@ -1,6 +1,6 @@
 /* network.c: prediction and training over a flat plan of layers.
  *
- * A dense layer and the activation after it are one stage. Training keeps for every stage its output y and, from the same
+ * A dense layer and the activation after it are one stage; what works on each row by itself (rows.h) is a stage of its own. Training keeps for every stage its output y and, from the same
  * evaluation, f' of its input; going back, each stage multiplies by f' as it produces dC/dX, and parameters are updated by
  * the kernel that sums their gradient. The order of operations is that of the single kernels called one by one.
  */
@@ -14,23 +14,27 @@
 #include "compiler.h"
 #include "dispatch.h"
 #include "kernels.h"
+#include "rows.h"
 #include "threads.h"
 
 typedef struct {
-    int dense;      /* or an activation on its own */
-    int activation; /* after the product, or PYNN_NO_ACTIVATION */
-    double parameter; /* of the activation */
+    int kind;         /* as in pynn.h */
+    int activation;   /* after the product, or on its own, or PYNN_NO_ACTIVATION */
+    double parameter; /* of the activation, or as in pynn.h */
     int order;
     size_t in, out, weight, bias; /* weight, bias: where they begin in the arena */
     size_t ld;                    /* of the weight */
-    char *w;
-    char *b; /* or NULL */
+    char *w, *b;                  /* or NULL */
+    const void *mean, *deviation; /* these to step: as in pynn.h */
+    uint64_t seed, *step, step_taken;
+    void *statistics; /* of a normalisation, (capacity, 2) in the workspace */
     void *y, *derivative; /* (capacity, out) in the workspace; derivative NULL without an activation */
 } stage;
 
 struct pynn_network {
     int dtype;
     size_t size, count, widest, hidden;        /* of an element in bytes; of stages; of all layers; of all outputs but the last one's */
+    int by_rows;                               /* whether it has stages that work on rows (run_rows) */
     size_t line_work, line_wide,
         line_scratch; /* of the largest layer in multiply-adds; bytes for an output, and for scratch, of one sample */
     char *parameters;
@@ -74,6 +78,14 @@ static void *aligned(void *memory) { return (char *)memory + (ROOM - (uintptr_t)
 
 static int is_identity(int activation) { return !strcmp(pynn_activation_name((size_t)activation), "identity"); }
 
+/* Where n parameters begin; NULL where there are none */
+static char *place(pynn_network *net, size_t begin, size_t n)
+{
+    if (begin == SIZE_MAX) return NULL;
+    if ((begin + n) * net->size > net->parameter_bytes) net->parameter_bytes = (begin + n) * net->size;
+    return net->parameters + begin * net->size;
+}
+
 static NOINLINE int make(int dtype, size_t count, const pynn_layer *layers, void *parameters, pynn_network **network)
 {
     if ((dtype != PYNN_F32 && dtype != PYNN_F64) || !count) return PYNN_UNKNOWN;
@@ -88,35 +100,37 @@ static NOINLINE int make(int dtype, size_t count, const pynn_layer *layers, void
     for (size_t i = 0; i < count; i++) {
         const pynn_layer *const layer = layers + i;
         const int dense = layer->kind == PYNN_DENSE;
-        if (!dense && (layer->kind < 0 || (size_t)layer->kind >= pynn_activation_count())) {
+        const int activation = layer->kind >= 0;
+        if (layer->kind < PYNN_DROPOUT || (activation && (size_t)layer->kind >= pynn_activation_count())) {
             free(net);
             return PYNN_UNKNOWN;
         }
         stage *const last = net->count ? net->stages + net->count - 1 : NULL;
-        if (!dense && last && last->dense && last->activation == PYNN_NO_ACTIVATION) {
+        if (activation && last && last->kind == PYNN_DENSE && last->activation == PYNN_NO_ACTIVATION) {
             if (!is_identity(layer->kind)) {
                 last->activation = layer->kind;
                 last->parameter = layer->parameter;
             }
         } else {
-            net->stages[net->count++] = (stage){.dense = dense,
-                                                .activation = dense ? PYNN_NO_ACTIVATION : layer->kind,
-                                                .parameter = layer->parameter,
-                                                .order = layer->order,
-                                                .in = layer->in,
-                                                .out = layer->out,
-                                                .weight = layer->weight,
-                                                .bias = layer->bias};
-            if (dense) {
-                stage *const s = net->stages + net->count - 1;
-                s->ld = s->order == PYNN_IN_MAJOR ? s->out : s->in;
-                s->w = net->parameters + s->weight * net->size;
-                const size_t weight_end = (s->weight + s->in * s->out) * net->size,
-                             bias_end = s->bias == SIZE_MAX ? 0 : (s->bias + s->out) * net->size;
-                if (weight_end > net->parameter_bytes) net->parameter_bytes = weight_end;
-                if (bias_end > net->parameter_bytes) net->parameter_bytes = bias_end;
-                s->b = s->bias == SIZE_MAX ? NULL : net->parameters + s->bias * net->size;
+            stage *const s = net->stages + net->count++;
+            *s = (stage){.kind = layer->kind,
+                         .activation = activation ? layer->kind : PYNN_NO_ACTIVATION,
+                         .parameter = layer->parameter,
+                         .order = layer->order,
+                         .in = layer->in,
+                         .out = layer->out,
+                         .weight = layer->weight,
+                         .bias = layer->bias,
+                         .ld = layer->order == PYNN_IN_MAJOR ? layer->out : layer->in,
+                         .mean = layer->mean,
+                         .deviation = layer->deviation,
+                         .seed = layer->seed,
+                         .step = layer->step};
+            if (dense || layer->kind == PYNN_LAYER_NORM) {
+                s->w = place(net, s->weight, dense ? s->in * s->out : s->out);
+                s->b = place(net, s->bias, s->out);
             }
+            if (layer->kind < PYNN_DENSE) net->by_rows = 1;
         }
         if (layer->out > net->widest) net->widest = layer->out;
         if (i + 1 < count && layer->out > net->hidden) net->hidden = layer->out;
@@ -125,7 +139,7 @@ static NOINLINE int make(int dtype, size_t count, const pynn_layer *layers, void
     give(&wide, net->widest, 1, net->size);
     give(&scratch, wide.used / net->size, 4, net->size);
     for (const stage *s = net->stages; s < net->stages + net->count; s++)
-        if (s->dense) {
+        if (s->kind == PYNN_DENSE) {
             size_t work;
             if (pynn_multiply_sizes(s->in, s->out, &work)) wide.overflow = 1;
             else if (work > net->line_work) net->line_work = work;
@@ -170,7 +184,7 @@ static int most_scratch(const pynn_network *net, size_t rows, size_t *each, int 
     for (size_t i = 0; i < net->count; i++) {
         const stage *const s = net->stages + i;
         const size_t in = s->in, out = s->out, shapes[4][3] = {{rows, out, in}, {rows, in, out}, {in, out, rows}, {out, in, rows}};
-        for (int shape = 0; s->dense && shape < (training ? 4 : 1); shape++) {
+        for (int shape = 0; s->kind == PYNN_DENSE && shape < (training ? 4 : 1); shape++) {
             size_t bytes;
             if (pynn_product_scratch(net->dtype, shapes[shape][0], shapes[shape][1], shapes[shape][2], &bytes)) return PYNN_TOO_LARGE;
             if (bytes > *each) *each = bytes;
@@ -190,6 +204,7 @@ static void lay_out(pynn_network *net, cursor *c, size_t rows, size_t threads, s
         stage *const s = net->stages + i;
         s->y = give(c, rows, s->out, net->size);
         if (s->activation != PYNN_NO_ACTIVATION) s->derivative = give(c, rows, s->out, net->size);
+        if (s->kind == PYNN_LAYER_NORM) s->statistics = give(c, rows, 2, net->size);
     }
     net->scratch = give(c, threads, scratch_each, 1);
 }
@@ -221,16 +236,77 @@ static int reserve(pynn_network *net, size_t rows, size_t threads)
 
 /* ---- forward --------------------------------------------------------------------------------------------------------- */
 
+/* Where a layer's weight goes, and its bias: to its gradients, or, without an arena of gradients, to the updated parameters */
+static char *weight_of(const pynn_network *net, const stage *s, void *gradients)
+{
+    return gradients ? (char *)gradients + s->weight * net->size : s->w;
+}
+
+static char *bias_of(const pynn_network *net, const stage *s, void *gradients)
+{
+    return gradients && s->b ? (char *)gradients + s->bias * net->size : s->b;
+}
+
+/* y (rows, out) of a stage that works on each row by itself; dropout drops in training alone */
+static void run_rows(const pynn_network *net, const stage *s, size_t rows, const void *x, size_t ld_x, void *y, int training,
+                     size_t threads)
+{
+    const int dtype = net->dtype;
+    const size_t n = s->out;
+    switch (s->kind) {
+    case PYNN_SOFTMAX:
+    case PYNN_LOG_SOFTMAX: pynn_run_softmax(dtype, threads, s->kind == PYNN_LOG_SOFTMAX, rows, n, x, ld_x, y, n); break;
+    case PYNN_LAYER_NORM:
+        pynn_run_layer_norm(dtype, threads, rows, n, s->parameter, x, ld_x, s->w, s->b, y, n, training ? s->statistics : NULL);
+        break;
+    case PYNN_STANDARDIZE: pynn_run_standardize(dtype, threads, rows, n, x, ld_x, s->mean, s->deviation, y, n); break;
+    default:
+        for (size_t i = 0, each = ld_x == n ? rows : 1; i < rows; i += each) {
+            const void *const from = (const char *)x + i * ld_x * net->size;
+            char *const to = (char *)y + i * n * net->size;
+            if (training) pynn_run_dropout(dtype, threads, s->parameter, s->seed, s->step_taken, i * n, each * n, from, to);
+            else memcpy(to, from, each * n * net->size);
+        }
+    }
+}
+
+/* dx (rows, in) of such a stage, from its input x, its output y and dy, unless dx is NULL; and the gradients of its parameters, or a step
+ * down them, as step() says */
+static void run_rows_backward(const pynn_network *net, const stage *s, size_t rows, const void *x, size_t ld_x, const void *dy, void *dx,
+                              const void *learning_rate, void *gradients, size_t threads)
+{
+    const int dtype = net->dtype;
+    const size_t n = s->out;
+    switch (dx ? s->kind : PYNN_DENSE) {
+    case PYNN_SOFTMAX:
+    case PYNN_LOG_SOFTMAX: pynn_run_softmax_gradient(dtype, threads, s->kind == PYNN_LOG_SOFTMAX, rows, n, s->y, n, dy, n, dx, n); break;
+    case PYNN_LAYER_NORM: /* before its scale changes */
+        pynn_run_layer_norm_gradient(dtype, threads, rows, n, x, ld_x, s->statistics, s->w, dy, n, dx, n);
+        break;
+    case PYNN_STANDARDIZE: pynn_run_standardize(dtype, threads, rows, n, dy, n, NULL, s->deviation, dx, n); break;
+    case PYNN_DROPOUT: pynn_run_dropout(dtype, threads, s->parameter, s->seed, s->step_taken, 0, rows * n, dy, dx); break;
+    default: break;
+    }
+    if (s->w)
+        pynn_run_layer_norm_scale_gradient(dtype, threads, rows, n, x, ld_x, s->statistics, dy, n, learning_rate,
+                                           weight_of(net, s, gradients));
+    if (s->b) net->kernels->bias_gradient(rows, n, dy, n, learning_rate, bias_of(net, s, gradients));
+}
+
 /* y (rows, out) = f(x (rows, in) Wᵀ + b), and derivative = f' of the same unless it is NULL */
 static void run_stage(const pynn_network *net, const stage *s, size_t rows, const void *x, size_t ld_x, void *y, void *derivative,
-                      size_t threads, void *scratch, size_t scratch_each)
+                      int training, size_t threads, void *scratch, size_t scratch_each)
 {
-    if (s->dense) {
+    if (s->kind == PYNN_DENSE) {
         pynn_product p = pynn_affine_product(rows, s->in, s->out, s->w, s->ld, s->order, x, ld_x, s->b, y, s->out);
         p.activation = s->activation;
         p.parameter = s->parameter;
         p.derivative = derivative;
         pynn_run_product(net->dtype, &p, threads, scratch, scratch_each);
+        return;
+    }
+    if (s->kind < PYNN_DENSE) {
+        run_rows(net, s, rows, x, ld_x, y, training, threads);
         return;
     }
     const size_t times = ld_x == s->in ? 1 : rows, n = ld_x == s->in ? rows * s->in : s->in;
@@ -301,7 +377,11 @@ static void run_line(const pynn_network *net, const stage *s, const void *x, voi
                      size_t scratch_each)
 {
     const pynn_kernels *const kernels = pynn_table(net->dtype);
-    if (!s->dense) {
+    if (s->kind < PYNN_DENSE) {
+        run_rows(net, s, 1, x, s->in, y, 0, threads);
+        return;
+    }
+    if (s->kind != PYNN_DENSE) {
         if (derivative) kernels->activate_both(s->activation, s->parameter, s->in, x, y, derivative);
         else kernels->activate(s->activation, s->parameter, s->in, x, y);
         return;
@@ -321,17 +401,6 @@ static void run_line(const pynn_network *net, const stage *s, const void *x, voi
                     .derivative = derivative,
                     .scratch = scratch};
     pynn_parallel((s->out + each - 1) / each, forward_task, &job, threads);
-}
-
-/* Where a layer's weight goes, and its bias: to its gradients, or, without an arena of gradients, to the updated parameters */
-static char *weight_of(const pynn_network *net, const stage *s, void *gradients)
-{
-    return gradients ? (char *)gradients + s->weight * net->size : s->w;
-}
-
-static char *bias_of(const pynn_network *net, const stage *s, void *gradients)
-{
-    return gradients && s->b ? (char *)gradients + s->bias * net->size : s->b;
 }
 
 /* The cost of one sample, and its gradients; or, given a learning rate, a step down them */
@@ -357,7 +426,7 @@ static double step_line(pynn_network *net, const pynn_objective *objective, cons
     }
     for (;; s--) {
         const stage *const below = s == net->stages ? NULL : s - 1;
-        if (!s->dense) {
+        if (s->kind != PYNN_DENSE) {
             if (!below) break;
             if (below->derivative) kernels->multiply(s->in, below->derivative, dy);
             continue;
@@ -436,7 +505,7 @@ static void predict_rows(const prediction *job, size_t from, size_t rows, size_t
     size_t ld_x = job->ld_x;
     for (size_t i = 0; i < net->count; i++) {
         void *const y = i + 1 < net->count ? hidden[i % 2] : job->y + from * out * net->size;
-        run_stage(net, net->stages + i, rows, x, ld_x, y, NULL, threads, scratch, job->scratch_each);
+        run_stage(net, net->stages + i, rows, x, ld_x, y, NULL, 0, threads, scratch, job->scratch_each);
         x = y;
         ld_x = net->stages[i].out;
     }
@@ -454,7 +523,7 @@ static double work_per_row(const pynn_network *net)
     double work = 0;
     for (size_t i = 0; i < net->count; i++) {
         const stage *const s = net->stages + i;
-        if (s->dense) work += (double)s->in * (double)s->out;
+        if (s->kind == PYNN_DENSE) work += (double)s->in * (double)s->out;
         if (s->activation != PYNN_NO_ACTIVATION) work += ACTIVATION_WORK * (double)s->out;
     }
     return work;
@@ -548,12 +617,13 @@ static double step(pynn_network *net, const pynn_objective *objective, size_t ro
                    const void *weights, const void *learning_rate, void *gradients, size_t threads)
 {
     const int dtype = net->dtype;
-    const stage *s;
+    stage *s;
     const void *in = x;
     size_t ld_in = ld_x;
     for (size_t i = 0; i < net->count; i++) {
         s = net->stages + i;
-        run_stage(net, s, rows, in, ld_in, s->y, s->derivative, threads, net->scratch, net->scratch_each);
+        if (s->kind == PYNN_DROPOUT) s->step_taken = (*s->step)++;
+        run_stage(net, s, rows, in, ld_in, s->y, s->derivative, 1, threads, net->scratch, net->scratch_each);
         in = s->y;
         ld_in = s->out;
     }
@@ -566,7 +636,15 @@ static double step(pynn_network *net, const pynn_objective *objective, size_t ro
         const stage *const below = i ? s - 1 : NULL;
         const void *const input = below ? below->y : x;
         const size_t ld_input = below ? below->out : ld_x;
-        if (!s->dense) {
+        if (s->kind < PYNN_DENSE) {
+            run_rows_backward(net, s, rows, input, ld_input, dy, below ? dx : NULL, learning_rate, gradients, threads);
+            if (below && below->derivative) pynn_multiply(dtype, threads, rows * below->out, below->derivative, dx);
+            void *const swap = dy;
+            dy = dx;
+            dx = swap;
+            continue;
+        }
+        if (s->kind != PYNN_DENSE) {
             if (below && below->derivative) pynn_multiply(dtype, threads, rows * below->out, below->derivative, dy);
             continue;
         }
@@ -626,7 +704,7 @@ static NOINLINE int train(pynn_network *net, const pynn_training *t)
         const void *const rate = !at_once ? NULL : net->dtype == PYNN_F32 ? (const void *)&rate_f32 : (const void *)&learning_rate;
         const void *const x = batch_of(t->x, t->ld_x, in, net->size, t->order, first, n, 0, net->x, limit);
         const void *const target = batch_of(t->target, t->ld_target, out, net->size, t->order, first, n, 1, net->target, limit);
-        if (n == 1 && !t->weights) t->costs[b] = step_line(net, &t->objective, x, target, rate, gradients, limit);
+        if (n == 1 && !t->weights && !net->by_rows) t->costs[b] = step_line(net, &t->objective, x, target, rate, gradients, limit);
         else {
             const void *const weights = t->weights ? batch_of(t->weights, 1, 1, net->size, t->order, first, n, 1, net->weights, limit)
                                                    : NULL;

@@ -173,15 +173,18 @@ PYNN_API int pynn_dropout(int dtype, double rate, uint64_t seed, uint64_t step, 
 
 /* ---- a network: a flat plan of layers over one arena of parameters ------------------------------------------------- */
 
-enum { PYNN_DENSE = -1 }; /* the kind of a layer: this, or the number of an activation */
+/* The kind of a layer: one of these, or the number of an activation */
+enum { PYNN_DENSE = -1, PYNN_SOFTMAX = -2, PYNN_LOG_SOFTMAX = -3, PYNN_LAYER_NORM = -4, PYNN_STANDARDIZE = -5, PYNN_DROPOUT = -6 };
 
 typedef struct {
     int kind;
-    int order;      /* of the weight of a dense layer */
-    size_t in, out; /* the same number for an activation */
-    size_t weight;  /* where weight and bias begin in the arena, in elements */
-    size_t bias;    /* SIZE_MAX where there is none */
-    double parameter; /* of an activation that has one */
+    int order;                    /* of the weight of a dense layer */
+    size_t in, out;               /* the same number for all but dense layers */
+    size_t weight, bias;          /* where they, or scale and bias of a normalisation, begin in the arena; SIZE_MAX where there is none */
+    double parameter;             /* of an activation that has one; epsilon of a normalisation; rate of dropout */
+    const void *mean, *deviation; /* of standardisation, one element for each column; kept, not copied */
+    uint64_t seed;                /* of dropout */
+    uint64_t *step;               /* how many batches dropout has seen, which training counts up; kept */
 } pynn_layer;
 
 typedef struct pynn_network pynn_network;

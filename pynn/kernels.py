@@ -31,6 +31,8 @@ F32 = np.dtype(np.float32)
 F64 = np.dtype(np.float64)
 
 _lib: Any = lib
+OUT_MAJOR: int = lib.PYNN_OUT_MAJOR
+IN_MAJOR: int = lib.PYNN_IN_MAJOR
 _ffi: Any = ffi
 _ndarray = np.ndarray
 _empty = np.empty
@@ -906,20 +908,23 @@ class Updater:
 class Plan:
     """A network as the engine runs it: layers over one arena of parameters (csrc/network.c).
 
-    ``layers`` are tuples (activation or None for a dense layer, its parameter, in_features, out_features, whether the weight lies
-    in C order, where its weight begins in ``parameters``, where its bias begins or None).
+    ``layers`` are the fields of pynn_layer (csrc/pynn.h), one mapping each: "kind" is the name of an activation or of a constant
+    PYNN_..., arrays stand for pointers to their first element, and what is left out is none.
     """
 
-    def __init__(self, layers: Sequence[tuple[str | None, float, int, int, bool, int, int | None]], parameters: Array) -> None:
+    def __init__(self, layers: Sequence[dict[str, Any]], parameters: Array) -> None:
         rows = _ffi.new("pynn_layer[]", len(layers))
-        for row, (name, parameter, inputs, outputs, c_order, weight, bias) in zip(rows, layers, strict=True):
-            row.kind = _lib.PYNN_DENSE if name is None else ACTIVATIONS[name].number
-            row.parameter = parameter
-            row.order = _lib.PYNN_OUT_MAJOR if c_order else _lib.PYNN_IN_MAJOR
-            setattr(row, "in", inputs)
-            row.out = outputs
-            row.weight = weight
-            row.bias = bias if bias is not None else 2 ** (8 * _ffi.sizeof("size_t")) - 1
+        nowhere = 2 ** (8 * _ffi.sizeof("size_t")) - 1
+        for row, layer in zip(rows, layers, strict=True):
+            row.weight = row.bias = nowhere
+            for field, value in layer.items():
+                if field == "kind":
+                    row.kind = ACTIVATIONS[value].number if value in ACTIVATIONS else getattr(_lib, value)
+                elif isinstance(value, np.ndarray):
+                    setattr(row, field, _ffi.cast(_ffi.typeof(getattr(row, field)), value.__array_interface__["data"][0]))
+                elif value is not None:
+                    setattr(row, field, value)
+        self._kept = [value for layer in layers for value in layer.values() if isinstance(value, np.ndarray)]
         network = _ffi.new("pynn_network **")
         code = _lib.PYNN_F32 if parameters.dtype == F32 else _lib.PYNN_F64
         if status := _lib.pynn_network_new(code, len(layers), rows, _ffi.from_buffer(parameters), network):

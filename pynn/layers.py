@@ -73,6 +73,7 @@ class Layer:
     in_features: int | None = None
     out_features: int | None = None
     _bound = False  # to a network's arena
+    _network: Any = None  # a weak reference to that network
     _x: Array | None = None  # of the last forward
     _kept: Any = None  # what else backward needs of it
 
@@ -127,7 +128,11 @@ class Layer:
     def __getstate__(self) -> dict[str, Any]:
         """All but what belongs to a network or to the last ``forward``."""
         mine: dict[str, Array] = self.__dict__.get("_values", {})
-        state = {key: value for key, value in self.__dict__.items() if key not in mine and key not in ("_bound", "_x", "_kept")}
+        state = {
+            key: value
+            for key, value in self.__dict__.items()
+            if key not in mine and key not in ("_bound", "_network", "_x", "_kept")
+        }
         if mine:
             state["_values"] = {name: mine[name] for name in self.shapes()}
         return state
@@ -138,6 +143,22 @@ class Layer:
         if values := state.get("_values"):
             bind_layers([self], next(iter(values.values())).dtype, random_generator(None))
             self._bound = False
+
+    def planned(self, dtype: np.dtype[Any]) -> dict[str, Any] | None:
+        """What the engine needs to run this layer (``kernels.Plan``), but for widths and places of parameters; None if it cannot:
+        then the network runs layer by layer.
+
+        >>> import pynn
+        >>> pynn.Layer().planned(pynn.kernels.F32) is None
+        True
+        """
+        return None
+
+    def _plan_again(self) -> None:
+        """After a change of what ``planned`` says."""
+        network = self._network() if self._network is not None else None
+        if network is not None:
+            network._make_plan()
 
     def penalties(self, name: str, optimizer: Any) -> tuple[float, float, float]:
         """(l1, l2, weight_decay) of a parameter: the optimizer's, and none for biases unless it regularizes them.
@@ -220,6 +241,12 @@ class Dense(Layer):
             shapes["bias"] = (self.out_features,)
         return shapes
 
+    def planned(self, dtype: np.dtype[Any]) -> dict[str, Any] | None:  # noqa: D102 - Layer says it
+        if type(self) is not Dense:
+            return None
+        in_c_order = kernels.weight_in_c_order(self.in_features, self.out_features)
+        return {"kind": "PYNN_DENSE", "order": kernels.OUT_MAJOR if in_c_order else kernels.IN_MAJOR}
+
     def initial(self, name: str, random: np.random.Generator) -> ArrayLike:  # noqa: D102
         if name == "bias":
             return np.zeros(self.out_features)
@@ -294,6 +321,16 @@ class Dense(Layer):
         (2,)
         """
         return self._arrays()["bias_gradient"] if self.has_bias else None
+
+    def infer(self, x: ArrayLike) -> Array:
+        """Y for a prediction; keeps nothing.
+
+        >>> import numpy as np, pynn
+        >>> pynn.Dense(3, 2).infer(np.zeros((5, 3))).shape
+        (5, 2)
+        """
+        arrays = self._arrays()
+        return kernels.affine(arrays["weight"], self._fitting(x, "x", self.in_features, "takes"), arrays.get("bias"))
 
     def forward(self, x: ArrayLike) -> Array:
         """Y = W X + B. ``x`` (in_features,) or (samples, in_features), converted to the layer's dtype; keeps it for ``backward``.
@@ -382,6 +419,15 @@ class Activation(Layer):
         """
         return self._parameter
 
+    def infer(self, x: ArrayLike) -> Array:
+        """Y for a prediction; keeps nothing.
+
+        >>> import numpy as np, pynn
+        >>> pynn.ReLU().infer(np.array([-1.0, 2.0]))
+        array([0., 2.])
+        """
+        return kernels.activation(self.name, kernels.as_floats(x, str(self), "x"), parameter=self.parameter)
+
     def forward(self, x: ArrayLike) -> Array:
         """Y = f(X), of the shape and dtype of ``x``; keeps ``x`` for ``backward`` (Activation Layers).
 
@@ -412,6 +458,10 @@ class Activation(Layer):
         if y_gradient.shape != self._x.shape:
             raise ValueError(f"{self}: y_gradient has shape {y_gradient.shape}, wanted {self._x.shape}, as forward gave")
         return kernels.activation_gradient(self.name, self._x, y_gradient, parameter=self.parameter)
+
+    def planned(self, dtype: np.dtype[Any]) -> dict[str, Any] | None:  # noqa: D102 - Layer says it
+        built_in = type(self).__bases__ == (Activation,) and type(self).__module__ == Activation.__module__
+        return {"kind": self.name, "parameter": self.parameter} if built_in and self.name in kernels.ACTIVATIONS else None
 
     def __repr__(self) -> str:
         row = kernels.ACTIVATIONS[self.name]

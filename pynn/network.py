@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import operator
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from pynn import costs, kernels, training
 from pynn.costs import Cost
-from pynn.layers import Activation, Dense, Layer, bind_layers, check_features, network_dtype, random_generator
+from pynn.layers import Layer, bind_layers, check_features, network_dtype, random_generator
 from pynn.optimizers import SGD, Optimizer
 from pynn.training import History, Progress
 
@@ -170,26 +171,32 @@ class Network:
             for i, layer in enumerate(own)
             for name, shape in layer.shapes().items()
         ]
-        self._plan: kernels.Plan | None = None
+        self._offsets = offsets
         self._in: int | None = None
         for layer in self.layers:
             self._in = getattr(layer, "in_features", None)
             if self._in is not None or not isinstance(layer, Layer):
                 break  # behind a stranger, who may make of its input what it likes, a width says nothing of the network's
-        dense = [layer for layer in self.layers if type(layer) is Dense]
-        if len(own) == len(self.layers) and dense and all(type(layer) is Dense or _is_built_in(layer) for layer in own):
-            width = dense[0].in_features
-            rows: list[tuple[str | None, float, int, int, bool, int, int | None]] = []
-            for i, layer in enumerate(own):
-                if isinstance(layer, Dense):
-                    order = kernels.weight_in_c_order(layer.in_features, layer.out_features)
-                    rows.append((None, 0.0, width, layer.out_features, order, offsets[i, "weight"], offsets.get((i, "bias"))))
-                    width = layer.out_features
-                elif isinstance(layer, Activation):
-                    rows.append((layer.name, layer.parameter or 0.0, width, width, True, 0, None))
-            self._plan = kernels.Plan(rows, self._parameters)
-            self._in, self._out = dense[0].in_features, width
-            self._handle = self._plan.handle
+        for layer in own:
+            layer._network = weakref.ref(self)
+        self._make_plan()
+
+    def _make_plan(self) -> None:
+        """Make the plan that C runs, if all layers are such as it knows, and the first width is said."""
+        self._plan: kernels.Plan | None = None
+        width = self._in
+        rows: list[dict[str, Any]] = []
+        for i, layer in enumerate(self.layers):
+            row = layer.planned(self._dtype) if isinstance(layer, Layer) and width is not None else None
+            if row is None:
+                return
+            gives = width if layer.out_features is None else layer.out_features
+            weight = self._offsets.get((i, "weight"), self._offsets.get((i, "scale")))
+            rows.append({**row, "in": width, "out": gives, "weight": weight, "bias": self._offsets.get((i, "bias"))})
+            width = gives
+        self._plan = kernels.Plan(rows, self._parameters)
+        self._out: int = width  # type: ignore[assignment]  # as the first layer has said
+        self._handle = self._plan.handle
 
     # ---- what it is ----------------------------------------------------------------------------------------------------------
 
@@ -239,7 +246,7 @@ class Network:
         state = {
             key: value
             for key, value in self.__dict__.items()
-            if key not in ("_plan", "_handle", "_parameters", "_gradients", "_runs", "_objective", "_updater")
+            if key not in ("_plan", "_handle", "_parameters", "_gradients", "_runs", "_offsets", "_objective", "_updater")
         }
         state["gradients"] = self._gradients.copy()
         return state
@@ -815,21 +822,12 @@ def _split(x: Any, y: Any, sample_weight: Any, part: float) -> tuple[Any, Any]:
 
 
 def _apply(layer: Any, x: Array) -> Array:
-    """``layer.infer(x)``, or ``layer.forward(x)`` where there is none, leaving in the layer what its last ``forward`` kept."""
-    if type(layer) is Dense:
-        return kernels.affine(layer.weight, x, layer.bias)
-    if _is_built_in(layer):
-        return kernels.activation(layer.name, x, parameter=layer.parameter)
-    infer = getattr(layer, "infer", None)
-    y: Array = infer(x) if callable(infer) else copy.copy(layer).forward(x)
-    return y
-
-
-def _is_built_in(layer: Any) -> bool:
-    """Whether C knows this activation: exactly one of the classes made from its list."""
-    return (
-        isinstance(layer, Activation)
-        and type(layer).__bases__ == (Activation,)
-        and layer.name in kernels.ACTIVATIONS
-        and type(layer).__module__ == Activation.__module__
-    )
+    """``layer.infer(x)``, or ``layer.forward(x)`` where no ``infer`` belongs to it; what its last ``forward`` kept stays."""
+    for each in type(layer).__mro__:
+        if "infer" in each.__dict__:
+            y: Array = layer.infer(x)
+            return y
+        if "forward" in each.__dict__:
+            break  # a class with a forward of its own, whose base's infer would be another function
+    result: Array = copy.copy(layer).forward(x)
+    return result

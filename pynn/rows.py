@@ -65,6 +65,10 @@ class Softmax(Layer):
     array([ 0.25, -0.25])
     """
 
+    def planned(self, dtype: np.dtype[Any]) -> dict[str, Any] | None:  # noqa: D102 - Layer says it
+        kinds = {Softmax: "PYNN_SOFTMAX", LogSoftmax: "PYNN_LOG_SOFTMAX"}
+        return {"kind": kinds[type(self)]} if type(self) in kinds else None
+
     def infer(self, x: ArrayLike) -> Array:
         """Y for a prediction; keeps nothing.
 
@@ -162,6 +166,9 @@ class LayerNorm(Layer):
         if self.epsilon <= 0:
             raise ValueError(f"LayerNorm: epsilon is {epsilon!r}, wanted a number above 0")
         self.has_scale, self.has_bias = _flag(scale, "LayerNorm", "scale"), _flag(bias, "LayerNorm", "bias")
+
+    def planned(self, dtype: np.dtype[Any]) -> dict[str, Any] | None:  # noqa: D102 - Layer says it
+        return {"kind": "PYNN_LAYER_NORM", "parameter": self.epsilon} if type(self) is LayerNorm else None
 
     def shapes(self) -> dict[str, tuple[int, ...]]:  # noqa: D102 - Layer says it
         named = (("scale", self.has_scale), ("bias", self.has_bias))
@@ -263,10 +270,62 @@ class Dropout(Layer):
     """
 
     def __init__(self, rate: float, seed: int | None = None) -> None:
-        self.rate = kernels.as_rate(rate, "Dropout")
-        self.seed = None if seed is None else kernels.as_counter(seed, "Dropout", "seed")
-        self.step = 0
+        self._steps = np.zeros(1, np.uint64)  # the engine counts here
+        self.rate = rate
+        self.seed = seed
         self._seed_given = seed is not None
+
+    def __getstate__(self) -> dict[str, Any]:  # a copy counts for itself
+        return {**super().__getstate__(), "_steps": self._steps.copy()}
+
+    @property
+    def rate(self) -> float:
+        """The probability that a number is dropped.
+
+        >>> import pynn
+        >>> pynn.Dropout(0.5).rate
+        0.5
+        """
+        return self._rate
+
+    @rate.setter
+    def rate(self, value: float) -> None:
+        self._rate = kernels.as_rate(value, "Dropout")
+        self._plan_again()
+
+    @property
+    def seed(self) -> int | None:
+        """What the masks are drawn from; None before it is drawn itself.
+
+        >>> import pynn
+        >>> pynn.Dropout(0.5, seed=3).seed
+        3
+        """
+        return self._seed
+
+    @seed.setter
+    def seed(self, value: int | None) -> None:
+        self._seed = None if value is None else kernels.as_counter(value, "Dropout", "seed")
+        self._plan_again()
+
+    @property
+    def step(self) -> int:
+        """How many batches it has seen in training.
+
+        >>> import pynn
+        >>> pynn.Dropout(0.5).step
+        0
+        """
+        return int(self._steps[0])
+
+    @step.setter
+    def step(self, value: int) -> None:
+        self._steps[0] = kernels.as_counter(value, "Dropout", "step")
+
+    def planned(self, dtype: np.dtype[Any]) -> dict[str, Any] | None:  # noqa: D102 - Layer says it
+        if type(self) is not Dropout or self.seed is None:
+            return None
+        return {"kind": "PYNN_DROPOUT", "parameter": self.rate, "seed": self.seed, "step": self._steps}
 
     def prepare(self, random: np.random.Generator) -> None:  # noqa: D102 - Layer says it
         if self.seed is None:
@@ -409,7 +468,14 @@ class Standardize(Layer):
         if not np.isfinite(deviation).all():
             raise ValueError(f"{self}: x has a feature whose deviation is beyond float64")
         self.mean, self.deviation = np.where(constant, low, mean), np.where(constant, 1.0, deviation)
+        self._plan_again()
         return self
+
+    def planned(self, dtype: np.dtype[Any]) -> dict[str, Any] | None:  # noqa: D102 - Layer says it
+        if type(self) is not Standardize or self.mean is None:
+            return None
+        mean, deviation = self._numbers(dtype)
+        return {"kind": "PYNN_STANDARDIZE", "mean": mean, "deviation": deviation}
 
     def _numbers(self, dtype: np.dtype[Any]) -> tuple[Array, Array]:
         if self.mean is None or self.deviation is None:
