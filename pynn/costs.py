@@ -91,7 +91,64 @@ def _cost_class(row: FunctionInfo) -> type[Cost]:
 for _row in kernels.COSTS.values():
     globals()[_row.class_name] = _cost_class(_row)
 
-__all__ = ["Cost", *(row.class_name for row in kernels.COSTS.values())]
+
+class SoftmaxCrossEntropy(Cost):
+    """The mean over samples of -Σⱼ uⱼ log softmax(x)ⱼ, u = (1 - a) t + a / classes (Szegedy et al., 2016): for one class of many.
+
+    The prediction x is the logits: no Softmax layer goes before it. The target t is (samples, classes), probabilities such as
+    one-hot rows, or (samples,), the number of each sample's class. ``label_smoothing`` a is from 0 up to below 1, else a
+    ``ValueError``.
+
+    >>> import numpy as np, pynn
+    >>> cost = pynn.SoftmaxCrossEntropy()
+    >>> cost(np.array([[0.0, 0.0], [1000.0, 0.0]]), [1, 0])
+    0.34657359027997264
+    >>> cost.gradient(np.array([[0.0, 0.0]]), [[0.0, 1.0]])
+    array([[ 0.5, -0.5]])
+    """
+
+    name = "softmax_cross_entropy"
+    takes_labels = True  # a network hands over classes as they are
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        number = kernels.as_parameter(label_smoothing, "SoftmaxCrossEntropy", "label_smoothing")
+        if not 0 <= number < 1:
+            raise ValueError(f"SoftmaxCrossEntropy: label_smoothing is {number!r}, wanted a number from 0 up to below 1")
+        self._parameter = number
+
+    @property
+    def label_smoothing(self) -> float:
+        """The part of each target that goes to all classes alike.
+
+        >>> import pynn
+        >>> pynn.SoftmaxCrossEntropy(0.1).label_smoothing
+        0.1
+        """
+        return self._parameter or 0.0
+
+    def __call__(self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """The cost as a float; shapes that do not fit and classes that there are not are a ``ValueError``.
+
+        >>> import pynn
+        >>> pynn.SoftmaxCrossEntropy()([[0.0, 0.0]], [1])
+        0.6931471805599453
+        """
+        return kernels.softmax_cross_entropy(prediction, target, sample_weight, self.label_smoothing)
+
+    def gradient(self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None) -> Array:
+        """∂C/∂X, of the logits' shape and dtype.
+
+        >>> import pynn
+        >>> pynn.SoftmaxCrossEntropy().gradient([[0.0, 0.0]], [1])
+        array([[ 0.5, -0.5]])
+        """
+        return kernels.softmax_cross_entropy_gradient(prediction, target, sample_weight, label_smoothing=self.label_smoothing)
+
+    def __repr__(self) -> str:
+        return f"SoftmaxCrossEntropy({f'label_smoothing={self._parameter!r}' if self._parameter else ''})"
+
+
+__all__ = ["Cost", "SoftmaxCrossEntropy", *(row.class_name for row in kernels.COSTS.values())]
 
 
 def __getattr__(name: str) -> type[Cost]:

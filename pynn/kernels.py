@@ -667,10 +667,16 @@ def as_counter(value: int, where: str, name: str) -> int:
 # ---- cost and update ---------------------------------------------------------------------------------------------------------
 
 
-def objective(name: str, parameter: float | None = None) -> Any:
-    """A cost as the C core takes it (pynn_objective); an unknown name is a ``ValueError``."""
-    number, value = _function(COSTS, name, parameter, "cost", "cost")
-    return _ffi.new("pynn_objective *", {"cost": number, "parameter": value})
+def objective(name: str, parameter: float | None = None, labels: bool = False) -> Any:
+    """A cost as the C core takes it (pynn_objective); an unknown name is a ``ValueError``.
+
+    "softmax_cross_entropy" is one besides those of ``COSTS``; its parameter is the label smoothing.
+    """
+    if name == "softmax_cross_entropy":
+        number, value = _lib.PYNN_SOFTMAX_CROSS_ENTROPY, 0.0 if parameter is None else parameter
+    else:
+        number, value = _function(COSTS, name, parameter, "cost", "cost")
+    return _ffi.new("pynn_objective *", {"cost": number, "parameter": value, "labels": labels})
 
 
 _OBJECTIVES = {name: objective(name) for name in COSTS}
@@ -770,6 +776,69 @@ def _cost_gradient(
     runs = [np.require(array, requirements=["C", "A"]) for array in (prediction, target)]
     p, t, g = (array.reshape(-1) if flat else array for array in (*runs, gradient))
     if status := _lib.arrays_cost_gradient(o, id(p), id(t), id(weights), id(g)):
+        fail(status, where)
+    return deliver(gradient, out, where)
+
+
+def _logits_and_target(where: str, logits: ArrayLike, target: ArrayLike, smoothing: float) -> tuple[Array, Array, Any]:
+    """Rows of logits, probabilities of their shape or a class for each row, and the objective."""
+    x = _rows(as_floats(logits, where, "logits"), where, "logits")
+    t = np.asarray(target)
+    smoothing = as_parameter(smoothing, where, "label_smoothing")
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"{where}: label_smoothing is {smoothing!r}, wanted a number from 0 up to below 1")
+    labels = t.ndim == x.ndim - 1
+    t = as_floats(t, where, "target", x.dtype)
+    if t.shape != (x.shape[:-1] if labels else x.shape):
+        raise ValueError(f"{where}: target has shape {t.shape}, wanted {x.shape}, or classes of shape {x.shape[:-1]}")
+    if labels:
+        wrong = (t != np.floor(t)) | (t < 0) | (t >= x.shape[-1])
+        if wrong.any():
+            raise ValueError(
+                f"{where}: target has the class {t[wrong].flat[0]:g}, wanted whole numbers from 0 to {x.shape[-1] - 1}"
+            )
+        t = t.reshape(-1)
+    return x, np.require(t, requirements=["C", "A"]), objective("softmax_cross_entropy", smoothing, labels)
+
+
+def softmax_cross_entropy(
+    logits: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None, label_smoothing: float = 0.0
+) -> float:
+    """C = mean over rows of -Σⱼ uⱼ log softmax(x)ⱼ, u = (1 - a) t + a / classes, a the label smoothing (Szegedy et al., 2016).
+
+    ``logits`` (classes,) or (samples, classes); ``target`` of the same shape, probabilities t, or one class for each row,
+    whole numbers from 0 on. Weighted: Σ wᵢ cᵢ / Σ wᵢ. Computed in double precision from the logits' distances to their largest,
+    so that none is too large. Shapes that do not fit and classes that there are not are a ``ValueError``.
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.softmax_cross_entropy(np.array([[0.0, 0.0], [1000.0, 0.0]]), [1, 0])
+    0.34657359027997264
+    """
+    where = "softmax_cross_entropy"
+    x, t, o = _logits_and_target(where, logits, target, label_smoothing)
+    weights, result = _weighed(x, sample_weight, where), _ffi.new("double *")
+    if status := _lib.arrays_cost(o, id(x), id(t), id(weights), result):
+        fail(status, where)
+    return float(result[0])
+
+
+def softmax_cross_entropy_gradient(
+    logits: ArrayLike,
+    target: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    out: Array | None = None,
+    label_smoothing: float = 0.0,
+) -> Array:
+    """∂C/∂X = (softmax(x) Σⱼ uⱼ - u) / rows of ``softmax_cross_entropy``, of the logits' shape and dtype.
+
+    >>> import numpy as np, pynn
+    >>> pynn.kernels.softmax_cross_entropy_gradient(np.array([[0.0, 0.0]]), [1])
+    array([[ 0.5, -0.5]])
+    """
+    where = "softmax_cross_entropy_gradient"
+    x, t, o = _logits_and_target(where, logits, target, label_smoothing)
+    weights, gradient = _weighed(x, sample_weight, where), _empty(x.shape, x.dtype)
+    if status := _lib.arrays_cost_gradient(o, id(x), id(t), id(weights), id(gradient)):
         fail(status, where)
     return deliver(gradient, out, where)
 

@@ -130,6 +130,8 @@ class Network:
         self._cost = cost
         built_in = isinstance(cost, Cost) and type(cost).__module__ == Cost.__module__
         self._objective = kernels.objective(cost.name, cost.parameter) if built_in else None
+        labels = built_in and getattr(cost, "takes_labels", False)
+        self._objective_of_labels = kernels.objective(cost.name, cost.parameter, labels=True) if labels else None
 
     @property
     def optimizer(self) -> Any:
@@ -246,7 +248,18 @@ class Network:
         state = {
             key: value
             for key, value in self.__dict__.items()
-            if key not in ("_plan", "_handle", "_parameters", "_gradients", "_runs", "_offsets", "_objective", "_updater")
+            if key
+            not in (
+                "_plan",
+                "_handle",
+                "_parameters",
+                "_gradients",
+                "_runs",
+                "_offsets",
+                "_objective",
+                "_objective_of_labels",
+                "_updater",
+            )
         }
         state["gradients"] = self._gradients.copy()
         return state
@@ -645,6 +658,8 @@ class Network:
         x, y = self._pair(x, y)
         if x.ndim != 2:
             raise ValueError(f"fit: x has shape {x.shape}, wanted (samples, features)")
+        if self._trains_in_c():
+            y = y.astype(self._dtype, copy=False)  # classes, once for all epochs
 
         def step(order: NDArray[np.int64] | None, first: int, rows: int, batch: int, costs: NDArray[np.float64]) -> None:
             self._train(x, y, order, first, rows, batch, costs, weights)
@@ -760,9 +775,12 @@ class Network:
         if self._trains_in_c():
             rates = self._optimizer.rates(-(-rows // batch_size))
             rate = self._optimizer.learning_rate if rates is None else 0.0
+            objective = self._objective if y.ndim == x.ndim else self._objective_of_labels
+            y = y.reshape(-1) if objective is not self._objective and y.ndim == 0 else y
+            y = y.astype(self._dtype, copy=False)
             # fmt: off
             if status := _plan_train(
-                self._handle, self._objective, self._updater, id(x), id(y), id(sample_weight), id(order), first, rows, batch_size,
+                self._handle, objective, self._updater, id(x), id(y), id(sample_weight), id(order), first, rows, batch_size,
                 rate, id(rates), id(self._gradients), id(costs),
             ):
                 kernels.fail(status, "Network")

@@ -279,6 +279,47 @@ def dropout(x: Array, rate: float, seed: int, step: int = 0, first_row: int = 0,
     return _put(np.where(kept, x * x.dtype.type(1 / (1 - rate)), 0).astype(x.dtype), out)
 
 
+def _smoothed(logits: Array, target: Array, label_smoothing: float) -> tuple[Array, Array]:
+    """Rows of logits, and what the softmax should be there."""
+    x = np.atleast_2d(logits)
+    t = np.asarray(target)
+    u = np.eye(x.shape[1])[t.astype(int).reshape(-1)] if t.ndim == np.ndim(logits) - 1 else np.atleast_2d(t)
+    return x, ((1 - label_smoothing) * u + label_smoothing / x.shape[1]).astype(x.dtype)
+
+
+def softmax_cross_entropy(
+    logits: Array, target: Array, sample_weight: Array | None = None, label_smoothing: float = 0.0
+) -> float:
+    """C = mean over rows of -Σⱼ uⱼ log softmax(x)ⱼ.
+
+    >>> softmax_cross_entropy(np.array([[0.0, 0.0], [1000.0, 0.0]]), np.array([1, 0]))
+    0.34657359027997264
+    """
+    x, u = _smoothed(logits, target, label_smoothing)
+    terms = -np.sum(np.where(u != 0, u * log_softmax(x), 0), axis=1)
+    weights = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight)
+    return float(np.sum(weights * terms) / np.sum(weights)) if np.sum(weights) else 0.0
+
+
+def softmax_cross_entropy_gradient(
+    logits: Array,
+    target: Array,
+    sample_weight: Array | None = None,
+    out: Array | None = None,
+    label_smoothing: float = 0.0,
+) -> Array:
+    """∂C/∂X = (softmax(x) Σⱼ uⱼ - u) / rows.
+
+    >>> softmax_cross_entropy_gradient(np.array([[0.0, 0.0]]), np.array([1]))
+    array([[ 0.5, -0.5]])
+    """
+    x, u = _smoothed(logits, target, label_smoothing)
+    weights = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight)
+    scale = weights / np.sum(weights) if np.sum(weights) else np.zeros(len(x))
+    gradient = (softmax(x) * u.sum(axis=1, keepdims=True) - u) * scale[:, None].astype(x.dtype)
+    return _put(gradient.reshape(np.shape(logits)), out)
+
+
 def mean_squared_error(prediction: Array, target: Array) -> float:
     """C = 1/n Σ (ŷ - y)².
 

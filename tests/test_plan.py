@@ -1,0 +1,140 @@
+"""Layers that work on rows as stages of the engine's plan: the bits of layer by layer, in training and prediction."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from support import same_bits, threads, values
+
+import pynn
+
+
+class Strange(pynn.Dense):
+    """A Dense that the engine does not know, so that Python runs the network."""
+
+
+OPTIMIZERS = {
+    "sgd": lambda: pynn.SGD(0.05),
+    "adam": lambda: pynn.Adam(0.01, clip_norm=1.0, l2=0.01),
+}
+LAYERS = {
+    "all": lambda kind: [
+        pynn.Standardize(5, mean=np.arange(5.0), deviation=np.full(5, 2.0)),
+        kind(5, 17),
+        pynn.LayerNorm(17),
+        pynn.Tanh(),
+        pynn.Dropout(0.3),
+        pynn.Dense(17, 4),
+        pynn.LayerNorm(4, scale=False),
+        pynn.Softmax(),
+    ],
+    "first and last": lambda kind: [pynn.LayerNorm(5), kind(5, 4, bias=False), pynn.LogSoftmax(), pynn.Dropout(0.1)],
+    "without parameters": lambda kind: [
+        pynn.Dropout(0.2),
+        kind(5, 33),
+        pynn.LayerNorm(33, scale=False, bias=False),
+        pynn.Dense(33, 4),
+    ],
+    "after activations": lambda kind: [
+        kind(5, 40),
+        pynn.ReLU(),
+        pynn.LayerNorm(40, bias=False),
+        pynn.Dropout(0.5),
+        pynn.Dense(40, 4),
+    ],
+}
+
+
+@pytest.fixture(params=LAYERS)
+def layers(request):
+    return LAYERS[request.param]
+
+
+def network(layers, kind, optimizer, dtype):
+    net = pynn.Network(layers(kind), optimizer=OPTIMIZERS[optimizer](), dtype=dtype, seed=3)
+    assert net._trains_in_c() is (kind is pynn.Dense)
+    return net
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_training_and_prediction_have_the_bits_of_layer_by_layer(layers, optimizer, dtype, instruction_set):
+    x, y = values((50, 5), dtype, 1), np.abs(values((50, 4), dtype, 2))
+    for batch_size in (1, 7, 50):
+        seen = []
+        for kind in (pynn.Dense, Strange):
+            net = network(layers, kind, optimizer, dtype)
+            costs = net.fit(x, y, epochs=2, batch_size=batch_size, shuffle=batch_size > 1).cost
+            costs += [net.train_step(x, y), net.train_step(x[0], y[0]), net.train_step(x[::2], y[::2])]
+            alone = np.stack([net.predict(row) for row in x])
+            assert same_bits(alone, net.predict(x))
+            seen.append((costs, net.parameters.tobytes(), alone.tobytes()))
+        assert seen[0] == seen[1]
+
+
+def test_any_number_of_threads_gives_the_same_bits(dtype):
+    x, y = values((300, 5), dtype, 1), np.abs(values((300, 4), dtype, 2))
+    seen = set()
+    for number in (1, 2, 4):
+        with threads(number):
+            net = pynn.Network(
+                [pynn.Dense(5, 200), pynn.LayerNorm(200), pynn.ReLU(), pynn.Dropout(0.3), pynn.Dense(200, 4), pynn.Softmax()],
+                optimizer=pynn.Adam(),
+                dtype=dtype,
+                seed=1,
+            )
+            costs = net.fit(x, y, epochs=2, batch_size=128).cost
+            seen.add((tuple(costs), net.parameters.tobytes(), net.predict(x).tobytes()))
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    "way", [copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))], ids=["copy", "deepcopy", "pickle"]
+)
+def test_a_copy_goes_on_with_the_same_masks_and_apart(dtype, way):
+    x, y = values((30, 5), dtype, 1), np.abs(values((30, 4), dtype, 2))
+    net = network(LAYERS["all"], pynn.Dense, "adam", dtype)
+    net.fit(x, y, epochs=1)
+    other = way(net)
+    before = net.parameters.copy()
+    costs = other.fit(x, y, epochs=2, batch_size=8).cost
+    assert same_bits(net.parameters, before)
+    assert net.layers[4].step == 1
+    assert net.fit(x, y, epochs=2, batch_size=8).cost == costs
+    assert same_bits(net.parameters, other.parameters)
+    assert net.layers[4].step == other.layers[4].step == 9
+
+
+def test_what_changes_in_a_layer_changes_in_the_plan(dtype):
+    x, y = values((20, 5), dtype, 1), values((20, 5), dtype, 2)
+    net = pynn.Network([pynn.Standardize(5), pynn.Dropout(0.5, seed=1), pynn.Dense(5, 5)], dtype=dtype, seed=0)
+    with pytest.raises(RuntimeError, match=r"Standardize\(5\): fit"):
+        net.predict(x)
+    with pytest.raises(RuntimeError, match=r"Standardize\(5\): fit"):
+        net.train_step(x, y)
+    net.layers[0].fit(x)
+    assert net._trains_in_c()
+    standardized = net.layers[0].infer(x)
+    assert same_bits(net.predict(x), net.layers[2].infer(standardized))
+    net.layers[0].fit(2 * x + 1)
+    assert same_bits(net.predict(x), net.layers[2].infer(net.layers[0].infer(x)))
+    other = copy.deepcopy(net)
+    net.layers[1].rate = 0.0
+    other.layers[1].seed = 2
+    third = copy.deepcopy(other)
+    third.layers[1].seed = 1
+    assert len({each.train_step(x, y) for each in (net, other, third)}) == 3
+
+
+def test_a_mask_is_a_function_of_seed_step_and_place(dtype):
+    """What the engine drops is what the layer by itself drops at that step."""
+    layer = pynn.Dropout(0.5, seed=7)
+    net = pynn.Network([layer, pynn.Dense(9, 9, initializer="zeros")], optimizer=pynn.SGD(1.0), dtype=dtype, seed=0)
+    x = 1 + np.abs(values((6, 9), dtype))
+    target = values((6, 9), dtype, 2)
+    net.train_step(x, target)
+    alone = pynn.Dropout(0.5, seed=7)
+    dropped = alone.forward(x)
+    assert layer.step == alone.step == 1
+    gradient = pynn.kernels.weight_gradient(pynn.MSE().gradient(np.zeros_like(target), target), dropped)
+    assert same_bits(np.ascontiguousarray(net.layers[1].weight), np.ascontiguousarray(0 - gradient))
