@@ -21,6 +21,7 @@ from pynn.training import DivergenceError, History, Progress
 if TYPE_CHECKING:
     from pynn.callbacks import EarlyStopping, ReduceOnPlateau
     from pynn.gradient_check import GradientReport, gradcheck
+    from pynn.whole_batch import fit_lbfgs
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ __all__ = [
     "callbacks",  # noqa: F405 - below
     "costs",
     "datasets",  # noqa: F405 - below
+    "fit_lbfgs",
     "get_num_threads",
     "gradcheck",
     "initializers",
@@ -81,6 +83,10 @@ def __getattr__(name: str) -> Any:
         from pynn import gradient_check
 
         return getattr(gradient_check, name)
+    if name == "fit_lbfgs":
+        from pynn import whole_batch
+
+        return whole_batch.fit_lbfgs
     if name in ("EarlyStopping", "ReduceOnPlateau"):
         from pynn import callbacks
 
