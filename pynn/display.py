@@ -177,22 +177,22 @@ def network_figure(network: Network, file: Any = None) -> Any:
     return figure
 
 
-def history_figure(history: History, names: Sequence[str], file: Any = None) -> Any:
-    """Costs on one axis, all else on another beside it."""
+def history_figure(history: History, names: Sequence[str], file: Any = None, axes: Any = None) -> Any:
+    """Costs on one axis, all else on another beside it; or all of it on the ``axes`` given."""
     curves = {name: history[name] for name in names}
-    groups = [[name for name in curves if name.endswith("cost") is costs] for costs in (True, False)]
-    groups = [group for group in groups if group]
-    figure = figure_of(6.4 * max(1, len(groups)), 4)
+    groups = [[name for name in curves if axes is not None or name.endswith("cost") is costs] for costs in (True, False)]
+    groups = [group for group in groups if group][: 1 if axes is not None else 2]
+    figure = figure_of(6.4 * max(1, len(groups)), 4) if axes is None else axes.figure
     for i, group in enumerate(groups):
-        axes = figure.add_subplot(1, len(groups), i + 1)
+        area = figure.add_subplot(1, len(groups), i + 1) if axes is None else axes
         for name in group:
-            axes.plot(range(1, len(curves[name]) + 1), curves[name], label=name, linewidth=1.6)
+            area.plot(range(1, len(curves[name]) + 1), curves[name], label=name, linewidth=1.6)
         numbers = [value for name in group for value in curves[name]]
-        if group[0].endswith("cost") and numbers and all(0 < value < math.inf for value in numbers):
-            axes.set_yscale("log")
-        axes.set_xlabel("epoch")
-        axes.grid(True, which="major", color=PALE, linewidth=0.8)
-        axes.legend()
+        if all(name.endswith("cost") for name in group) and numbers and all(0 < value < math.inf for value in numbers):
+            area.set_yscale("log")
+        area.set_xlabel("epoch")
+        area.grid(True, which="major", color=PALE, linewidth=0.8)
+        area.legend()
     if file is not None:
         figure.savefig(file, dpi=110)
     return figure

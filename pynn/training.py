@@ -98,9 +98,10 @@ class History:
             .rename_axis("epoch")
         )
 
-    def plot(self, names: Sequence[str] | None = None, file: Any = None) -> Any:
+    def plot(self, names: Sequence[str] | None = None, file: Any = None, axes: Any = None) -> Any:
         """A ``matplotlib.figure.Figure`` of ``names`` (all of them) by epoch; costs have an axis of their own, which is
-        logarithmic. ``file``, a path, takes it as a picture. Needs matplotlib; an unknown name is a ``KeyError``.
+        logarithmic. ``file``, a path, takes it as a picture; ``axes``, matplotlib's, take all curves, in the figure that they
+        belong to. Needs matplotlib; an unknown name is a ``KeyError``.
 
         >>> import pynn
         >>> figure = pynn.History([0.5, 0.25]).plot()
@@ -109,7 +110,7 @@ class History:
         """
         from pynn import display
 
-        return display.history_figure(self, self.keys() if names is None else list(names), file)
+        return display.history_figure(self, self.keys() if names is None else list(names), file, axes)
 
     def __repr__(self) -> str:
         metrics = f", metrics={self.metrics!r}" if self.metrics else ""

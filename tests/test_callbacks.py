@@ -397,3 +397,16 @@ def test_pictures_are_drawn_and_saved(tmp_path):
     assert len(history.plot(["validation_r2"]).axes) == 1
     with pytest.raises(KeyError, match="loss"):
         history.plot(["loss"])
+
+
+def test_curves_are_drawn_beside_others_in_a_figure_of_the_callers():
+    figures = pytest.importorskip("matplotlib.figure", reason="matplotlib is not installed: nothing to draw with")
+    history = pynn.History([0.5, 0.25], metrics={"validation_cost": [0.6, 0.5], "validation_r2": [0.1, 0.2]})
+    own = figures.Figure()
+    left, right = own.subplots(1, 2)
+    assert history.plot(["cost", "validation_cost"], axes=left) is own
+    assert [line.get_label() for line in left.get_lines()] == ["cost", "validation_cost"]
+    assert (left.get_yscale(), right.get_yscale(), len(own.axes), len(right.get_lines())) == ("log", "linear", 2, 0)
+    history.plot(axes=right)
+    assert len(right.get_lines()) == 3
+    assert right.get_yscale() == "linear"
