@@ -69,8 +69,17 @@ class _Monitor:
     def on_train_begin(self, network: Network, state: State) -> None:
         """Begin anew; a ``ValueError`` if the history has no such number."""
         if self.monitor not in state.history:
+            from pynn import metrics
+
             there = ", ".join(map(repr, state.history))
-            raise ValueError(f"{type(self).__name__}: nothing to monitor as {self.monitor!r}; the history has {there}")
+            name = self.monitor.removeprefix("validation_")
+            advice = ["validation_data or validation_split"] if name != self.monitor else []
+            advice += [f"metrics=[{name!r}]"] if name in metrics.set_of_numbers() else []
+            known = bool(advice) and name in ("cost", *metrics.set_of_numbers())
+            raise ValueError(
+                f"{type(self).__name__}: nothing to monitor as {self.monitor!r}; the history has {there}"
+                + (f"; it would with {' and '.join(advice)} of fit" if known else "")
+            )
         self._begin()
         self._factor = self._sign()
 

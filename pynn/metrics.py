@@ -12,6 +12,8 @@ a ``TypeError``. Counts are whole numbers and sums are exact, so that a metric i
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -240,8 +242,9 @@ def r2(prediction: ArrayLike, target: ArrayLike) -> float:
 LOWER_IS_BETTER = ("cost", "mean_absolute_error")
 
 
-def named(metrics: Sequence[Metric | str] | Mapping[str, Metric], where: str) -> dict[str, Metric]:
-    """The metrics by their names: ``__name__`` of a function, the key in a dict, the name of one in this module.
+def named(metrics: Sequence[Metric | str] | Mapping[str, Metric], where: str, threshold: float = 0.5) -> dict[str, Metric]:
+    """The metrics by their names: ``__name__`` of a function, the key in a dict, the name of one in this module, which gets
+    the ``threshold`` if it takes one.
 
     >>> list(named(["accuracy", r2], "fit"))
     ['accuracy', 'r2']
@@ -253,7 +256,9 @@ def named(metrics: Sequence[Metric | str] | Mapping[str, Metric], where: str) ->
         if isinstance(metric, str):
             if metric not in __all__ or metric == "confusion_matrix":
                 raise ValueError(f"{where}: no metric {metric!r}; there are {', '.join(set_of_numbers())}")
-            pairs.append((metric, globals()[metric]))
+            function = globals()[metric]
+            takes = "threshold" in inspect.signature(function).parameters
+            pairs.append((metric, functools.partial(function, threshold=threshold) if takes else function))
         else:
             function = getattr(metric, "func", metric)  # of a functools.partial
             pairs.append((getattr(function, "__name__", type(function).__name__), metric))

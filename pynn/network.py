@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import operator
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
@@ -13,8 +14,9 @@ import numpy as np
 
 from pynn import costs, kernels, training
 from pynn.costs import Cost
-from pynn.layers import Layer, bind_layers, check_features, network_dtype, random_generator
+from pynn.layers import Layer, Sigmoid, bind_layers, check_features, network_dtype, random_generator
 from pynn.optimizers import SGD, Optimizer
+from pynn.rows import Softmax
 from pynn.training import History, Progress
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class Network:
         self._dtype = network_dtype(dtype, "Network")
         self._check_layers()
         self._set_cost(costs.MSE() if cost is None else cost)
+        self._warn_of_logits()
         self._check_optimizer(optimizer := SGD() if optimizer is None else optimizer)
         self._random = random_generator(seed)
         self._bind()
@@ -120,12 +123,23 @@ class Network:
     @cost.setter
     def cost(self, cost: Any) -> None:
         self._set_cost(cost)
+        self._warn_of_logits()
+
+    def _warn_of_logits(self) -> None:
+        """Warn of a cost that applies the function of the last layer once more."""
+        for cost, layer in ((costs.SoftmaxCrossEntropy, Softmax), (costs.BinaryCrossEntropy, Sigmoid)):
+            if isinstance(self._cost, cost) and isinstance(self.layers[-1], layer):
+                warnings.warn(
+                    f"Network: {self._cost!r} takes logits, and applies the last layer, {self.layers[-1]!r}, once more: leave that out",
+                    UserWarning,
+                    stacklevel=3,
+                )
 
     def _set_cost(self, cost: Any) -> None:
         if isinstance(cost, type) or not callable(cost) or not callable(getattr(cost, "gradient", None)):
             raise TypeError(
                 f"Network: cost is {cost!r}, "
-                "wanted an object to call with (prediction, target) that has gradient(prediction, target)"
+                "wanted an object to call with (prediction, target) that has gradient(prediction, target), as pynn.MSE()"
             )
         self._cost = cost
         built_in = isinstance(cost, Cost) and type(cost).__module__ == Cost.__module__
@@ -150,7 +164,9 @@ class Network:
 
     def _check_optimizer(self, optimizer: Any) -> None:
         if isinstance(optimizer, type) or not callable(getattr(optimizer, "step", None)):
-            raise TypeError(f"Network: optimizer is {optimizer!r}, wanted an object with step(parameters, gradients)")
+            raise TypeError(
+                f"Network: optimizer is {optimizer!r}, wanted an object with step(parameters, gradients), as pynn.Adam()"
+            )
         if isinstance(optimizer, Optimizer) and optimizer.follows_others(self.__dict__.get("_parameters")):
             raise ValueError(
                 f"Network: optimizer, {optimizer!r}, belongs to another network; copy.deepcopy makes another one of it"
@@ -340,7 +356,7 @@ class Network:
         if metrics is None:
             prediction, target = self._judged(x, y)
             return self._cost_of(prediction, target, weights)
-        return self._measures(x, y, weights, _named(metrics, "evaluate"), "")
+        return self._measures(x, y, weights, self._named(metrics, "evaluate"), "")
 
     def forward(self, x: ArrayLike) -> Array:
         """Y for ``x`` as in ``predict``, layer by layer, each keeping what its ``backward`` needs.
@@ -441,7 +457,8 @@ class Network:
 
         ``metrics`` are functions of (prediction, target) that give a number, names of those in :mod:`pynn.metrics`, or a dict
         from name to function. They are evaluated after each epoch on the validation data, as ``history["validation_<name>"]``,
-        or, only where there are none, on the training data, as ``history["<name>"]``.
+        or, only where there are none, on the training data, as ``history["<name>"]``. By name, those that have a ``threshold``
+        take 0 with ``BinaryCrossEntropy``, whose predictions are logits, else 0.5.
 
         ``callbacks`` are told what happens and may stop the training (:mod:`pynn.callbacks`). ``verbose`` 0 prints nothing, 1 a
         moving bar on a terminal (with tqdm) or else some ten lines, 2 a line for each epoch, ``"auto"`` the bar or nothing.
@@ -480,7 +497,7 @@ class Network:
             raise TypeError(f"fit: progress is {progress!r}, wanted a function or None")
         if on_divergence not in ("raise", "ignore"):
             raise ValueError(f'fit: on_divergence is {on_divergence!r}, wanted "raise" or "ignore"')
-        named = _named(metrics, "fit") if metrics is not None else {}
+        named = self._named(metrics, "fit") if metrics is not None else {}
         if steps_per_epoch is not None:
             steps_per_epoch = _counted(steps_per_epoch, "fit", "steps_per_epoch", 1)
         callbacks = [] if callbacks is None else training.checked_callbacks(callbacks, "fit")
@@ -606,9 +623,8 @@ class Network:
             if labels.dtype.kind in "iub" and labels.shape == x_shape[:-1]:
                 labels = labels.astype(np.int64, copy=False)
                 if labels.size and (labels.min() < 0 or (out is not None and labels.max() >= out)):
-                    raise ValueError(
-                        f"Network: y has classes from {labels.min()} to {labels.max()}, wanted 0 to {out or '...'} - 1"
-                    )
+                    there = "0 up" if out is None else f"0 to {out - 1}, for the network gives {out} numbers"
+                    raise ValueError(f"Network: y has classes from {labels.min()} to {labels.max()}, wanted {there}")
                 return labels
         y = kernels.as_floats(y, "Network", "y", self._dtype)
         if y.ndim == len(x_shape) - 1 and out in (1, None):
@@ -617,8 +633,19 @@ class Network:
         if y.shape != wanted:
             if y.ndim == len(x_shape) == 2 and len(y) != x_shape[0]:
                 raise ValueError(f"Network: x has {x_shape[0]} rows and y {len(y)} (shapes {x_shape} and {y.shape})")
-            raise ValueError(f"Network, {self.layers[-1]!r}: y has shape {y.shape}, wanted {wanted} for x of shape {x_shape}")
+            raise ValueError(
+                f"Network, {self.layers[-1]!r}: y has shape {y.shape}, wanted {wanted} for x of shape {x_shape}"
+                + self._advice_on_classes(y, x_shape)
+            )
         return y
+
+    def _advice_on_classes(self, y: Array, x_shape: tuple[int, ...]) -> str:
+        """What to do about a y that does not fit but may be classes, one for each sample."""
+        if y.size != math.prod(x_shape[:-1]) or not (y == np.floor(y)).all():
+            return ""
+        if getattr(self.cost, "takes_labels", False):
+            return f"; if it is classes, {x_shape[:-1]} of integers"
+        return "; if it is classes, pynn.SoftmaxCrossEntropy() takes them as they are, other costs want pynn.datasets.one_hot(y)"
 
     def _weights(
         self,
@@ -697,7 +724,10 @@ class Network:
     ) -> training.Batches:
         """How to train on an iterable of batches."""
         if isinstance(batches, np.ndarray) or not isinstance(batches, Iterable):
-            raise TypeError("fit: y has dtype object (None), wanted numbers; without y, x is an iterable of batches (x, y)")
+            advice = f"; a {type(batches).__name__} is to be called for them" if callable(batches) else ""
+            raise TypeError(
+                f"fit: y has dtype object (None), wanted numbers; without y, x is an iterable of batches (x, y){advice}"
+            )
         if sample_weight is not None or isinstance(class_weight, str):
             raise ValueError("fit: weights of batches come with them, as (x, y, sample_weight); class_weight may be a dict")
 
@@ -716,6 +746,11 @@ class Network:
             return costs.item(), rows, float(rows) if weights is None else training.batch_weights(weights, rows)[0]
 
         return training.Batches(step, batches, steps, singly)
+
+    def _named(self, metrics: Metrics, where: str) -> dict[str, Metric]:
+        from pynn.metrics import named
+
+        return named(metrics, where, 0.0 if isinstance(self.cost, costs.BinaryCrossEntropy) else 0.5)
 
     def _judged(self, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
         """The predictions for x, and the target they are compared with."""
@@ -803,12 +838,6 @@ class Network:
 def _plain(array: Array) -> Array:
     flags = array.flags
     return array if flags.c_contiguous and flags.aligned else np.require(array, requirements=["C", "A"])
-
-
-def _named(metrics: Metrics, where: str) -> dict[str, Metric]:
-    from pynn.metrics import named
-
-    return named(metrics, where)
 
 
 def _in_file(array: Any, dtype: np.dtype[Any]) -> bool:

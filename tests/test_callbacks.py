@@ -239,6 +239,22 @@ def test_mode_auto_knows_costs_and_metrics_and_asks_for_others():
     assert digest(net.parameters) == before
 
 
+@pytest.mark.parametrize(
+    ("monitor", "advice"),
+    [
+        ("validation_cost", "; it would with validation_data or validation_split of fit"),
+        ("validation_r2", r"; it would with validation_data or validation_split and metrics=\['r2'\] of fit"),
+        ("r2", r"; it would with metrics=\['r2'\] of fit"),
+        ("val_loss", ""),
+        ("validation_mine", ""),
+    ],
+)
+def test_what_is_missing_to_monitor_a_number_is_said(monitor, advice):
+    x, y = task()
+    with pytest.raises(ValueError, match=f"the history has 'cost'{advice}$"):
+        network().fit(x, y, callbacks=[pynn.EarlyStopping(monitor)])
+
+
 # ---- ReduceOnPlateau -------------------------------------------------------------------------------------------------
 
 

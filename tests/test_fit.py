@@ -233,6 +233,38 @@ def test_labels_that_are_no_classes_are_refused():
         net.fit(x, [0, 1, 1])
 
 
+@pytest.mark.parametrize(
+    ("cost", "labels", "message"),
+    [
+        (
+            pynn.MSE(),
+            [0, 1, 2, 0],
+            r"pynn.SoftmaxCrossEntropy\(\) takes them as they are, other costs want pynn.datasets.one_hot",
+        ),
+        (pynn.SoftmaxCrossEntropy(), [0.0, 1.0, 2.0, 0.0], r"wanted \(4, 3\) .*; if it is classes, \(4,\) of integers"),
+        (pynn.SoftmaxCrossEntropy(), [[0], [1], [2], [0]], r"; if it is classes, \(4,\) of integers"),
+        (pynn.SoftmaxCrossEntropy(), [0, 1, 3, 0], "classes from 0 to 3, wanted 0 to 2, for the network gives 3 numbers"),
+        (pynn.MSE(), [0.5, 1.0, 2.0, 0.0], r"wanted \(4, 3\) for x of shape \(4, 2\)$"),
+    ],
+)
+def test_labels_that_do_not_fit_come_with_advice(cost, labels, message):
+    net = pynn.Network([pynn.Dense(2, 3)], cost=cost, seed=0)
+    with pytest.raises(ValueError, match=message):
+        net.fit(np.ones((4, 2)), labels)
+
+
+def test_metrics_of_logits_ask_for_their_sign():
+    """Of one score, class 1 is the answer above 0 with binary cross-entropy, above 1/2 otherwise; a function is as it is."""
+    x, y = np.array([[0.25], [-0.25]]), np.array([1, 0])
+    net = pynn.Network([pynn.Dense(1, 1, initializer=np.ones((1, 1)))], cost=pynn.BinaryCrossEntropy(), optimizer=pynn.SGD(0))
+    names = ["accuracy", "precision", "recall", "f1"]
+    assert [net.evaluate(x, y, metrics=names)[name] for name in names] == [1.0] * 4
+    assert net.fit(x, y, metrics=names).metrics == {name: [1.0] for name in names}
+    assert net.evaluate(x, y, metrics=[pynn.metrics.accuracy])["accuracy"] == 0.5
+    net.cost = pynn.MSE()
+    assert net.evaluate(x, y, metrics=["accuracy"])["accuracy"] == 0.5
+
+
 # ---- validation ------------------------------------------------------------------------------------------------------
 
 

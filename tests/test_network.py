@@ -595,3 +595,29 @@ def test_a_tolerance_that_is_no_number_is_refused_before_anything_has_changed(to
     with pytest.raises(TypeError, match="fit: tol is"):
         net.fit(np.ones((3, 2)), np.ones((3, 1)), tol=tol)
     assert net.parameters.tobytes() == before
+
+
+@pytest.mark.parametrize(
+    ("cost", "layer"), [(pynn.SoftmaxCrossEntropy(), pynn.Softmax), (pynn.BinaryCrossEntropy(), pynn.Sigmoid)], ids=repr
+)
+def test_a_function_that_the_cost_applies_too_is_warned_of(cost, layer):
+    with pytest.warns(UserWarning, match=r"takes logits, and applies the last layer, (Softmax|Sigmoid)\(\), once more") as warned:
+        net = pynn.Network([pynn.Dense(2, 3), layer()], cost=cost)
+    assert warned[0].filename == __file__
+    net.cost = pynn.MSE()
+    with pytest.warns(UserWarning, match="takes logits"):
+        net.cost = cost
+    pynn.Network([pynn.Dense(2, 3), layer(), pynn.Dense(3, 3)], cost=cost)
+
+
+def test_names_where_objects_are_wanted_come_with_an_example():
+    with pytest.raises(TypeError, match=r"cost is 'mse', wanted .*, as pynn.MSE\(\)$"):
+        pynn.Network([pynn.Dense(2, 1)], cost="mse")
+    with pytest.raises(TypeError, match=r"optimizer is 'adam', wanted .*, as pynn.Adam\(\)$"):
+        pynn.Network([pynn.Dense(2, 1)], optimizer="adam")
+
+
+def test_a_function_that_makes_batches_is_to_be_called():
+    net = pynn.Network([pynn.Dense(2, 1)])
+    with pytest.raises(TypeError, match=r"x is an iterable of batches \(x, y\); a function is to be called for them$"):
+        net.fit(lambda: iter([]))
