@@ -74,6 +74,8 @@ class Network:
         dtype: DTypeLike = "float32",
         seed: int | None = None,
     ) -> None:
+        if not isinstance(layers, Iterable):
+            raise TypeError(f"Network: layers is {layers!r}, wanted a list of layers")
         self.layers: tuple[Any, ...] = tuple(layers)
         self.seed = seed
         self._dtype = network_dtype(dtype, "Network")
@@ -130,7 +132,8 @@ class Network:
         for cost, layer in ((costs.SoftmaxCrossEntropy, Softmax), (costs.BinaryCrossEntropy, Sigmoid)):
             if isinstance(self._cost, cost) and isinstance(self.layers[-1], layer):
                 warnings.warn(
-                    f"Network: {self._cost!r} takes logits, and applies the last layer, {self.layers[-1]!r}, once more: leave that out",
+                    f"Network: {self._cost!r} takes logits, and applies the last layer, {self.layers[-1]!r}, once more: "
+                    "leave that out",
                     UserWarning,
                     stacklevel=3,
                 )
@@ -623,7 +626,8 @@ class Network:
             if labels.dtype.kind in "iub" and labels.shape == x_shape[:-1]:
                 labels = labels.astype(np.int64, copy=False)
                 if labels.size and (labels.min() < 0 or (out is not None and labels.max() >= out)):
-                    there = "0 up" if out is None else f"0 to {out - 1}, for the network gives {out} numbers"
+                    there = "0 up" if out is None else f"0 to {out - 1}, for the last layer gives {out}"
+                    there += "; pynn.BinaryCrossEntropy() is for one number that tells two classes apart" if out == 1 else ""
                     raise ValueError(f"Network: y has classes from {labels.min()} to {labels.max()}, wanted {there}")
                 return labels
         y = kernels.as_floats(y, "Network", "y", self._dtype)
@@ -772,7 +776,10 @@ class Network:
         prediction, target = self._judged(x, y)
         measures = {prefix + "cost": self._cost_of(prediction, target, weights)}
         for name, metric in metrics.items():
-            measures[prefix + name] = float(metric(prediction, target))
+            number = metric(prediction, target)
+            if np.ndim(number):
+                raise TypeError(f"the metric {name!r} gave an array of shape {np.shape(number)}, wanted a number")
+            measures[prefix + name] = float(number)
         return measures
 
     def _judge(self, data: Sequence[Any], metrics: Mapping[str, Metric]) -> tuple[Callable[[], Mapping[str, float]], list[str]]:

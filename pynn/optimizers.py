@@ -99,6 +99,8 @@ class Optimizer:
             if limit is not None:
                 setattr(self._updater.handle, name, _number(limit, where, name, 0))
         for name, value in hyperparameters.items():
+            if not isinstance(getattr(type(self), name, None), _Hyperparameter):
+                raise TypeError(f"{where}: unexpected argument {name!r}")
             setattr(self, name, value)
 
     # ---- the learning rate ---------------------------------------------------------------------------------------------------

@@ -65,6 +65,8 @@ class History:
         return ["cost", *self.metrics]
 
     def __getitem__(self, name: str) -> list[float]:
+        if name not in self:
+            raise KeyError(f"{name}: the history has {', '.join(self)}")
         return self.cost if name == "cost" else self.metrics[name]
 
     def __contains__(self, name: object) -> bool:

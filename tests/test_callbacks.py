@@ -411,7 +411,7 @@ def test_pictures_are_drawn_and_saved(tmp_path):
     ]
     assert figure.axes[0].get_lines()[0].get_ydata().tolist() == history.cost
     assert len(history.plot(["validation_r2"]).axes) == 1
-    with pytest.raises(KeyError, match="loss"):
+    with pytest.raises(KeyError, match="loss: the history has cost, validation_cost, validation_r2"):
         history.plot(["loss"])
 
 

@@ -243,7 +243,7 @@ def test_labels_that_are_no_classes_are_refused():
         ),
         (pynn.SoftmaxCrossEntropy(), [0.0, 1.0, 2.0, 0.0], r"wanted \(4, 3\) .*; if it is classes, \(4,\) of integers"),
         (pynn.SoftmaxCrossEntropy(), [[0], [1], [2], [0]], r"; if it is classes, \(4,\) of integers"),
-        (pynn.SoftmaxCrossEntropy(), [0, 1, 3, 0], "classes from 0 to 3, wanted 0 to 2, for the network gives 3 numbers"),
+        (pynn.SoftmaxCrossEntropy(), [0, 1, 3, 0], "classes from 0 to 3, wanted 0 to 2, for the last layer gives 3"),
         (pynn.MSE(), [0.5, 1.0, 2.0, 0.0], r"wanted \(4, 3\) for x of shape \(4, 2\)$"),
     ],
 )
@@ -251,6 +251,18 @@ def test_labels_that_do_not_fit_come_with_advice(cost, labels, message):
     net = pynn.Network([pynn.Dense(2, 3)], cost=cost, seed=0)
     with pytest.raises(ValueError, match=message):
         net.fit(np.ones((4, 2)), labels)
+
+
+def test_classes_of_one_number_come_with_advice():
+    net = pynn.Network([pynn.Dense(2, 1)], cost=pynn.SoftmaxCrossEntropy(), seed=0)
+    with pytest.raises(ValueError, match=r"from 0 to 1, wanted 0 to 0, for the last layer gives 1; pynn.BinaryCrossEntropy\(\)"):
+        net.fit(np.ones((2, 2)), [0, 1])
+
+
+def test_a_metric_that_gives_no_number_is_named():
+    net = pynn.Network([pynn.Dense(2, 1)], seed=0)
+    with pytest.raises(TypeError, match=r"the metric 'error' gave an array of shape \(4, 1\), wanted a number"):
+        net.evaluate(np.ones((4, 2)), np.ones(4), metrics={"error": lambda prediction, target: prediction - target})
 
 
 def test_metrics_of_logits_ask_for_their_sign():

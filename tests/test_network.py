@@ -621,3 +621,8 @@ def test_a_function_that_makes_batches_is_to_be_called():
     net = pynn.Network([pynn.Dense(2, 1)])
     with pytest.raises(TypeError, match=r"x is an iterable of batches \(x, y\); a function is to be called for them$"):
         net.fit(lambda: iter([]))
+
+
+def test_layers_that_are_no_list_are_refused():
+    with pytest.raises(TypeError, match=r"Network: layers is Dense\(4, 8\), wanted a list of layers"):
+        pynn.Network(pynn.Dense(4, 8), pynn.ReLU())

@@ -122,3 +122,10 @@ def test_it_pickles_copies_and_prints_as_the_code_that_makes_it():
         assert type(other) is pynn.SGD
         assert other is not optimizer
         assert other.learning_rate == optimizer.learning_rate
+
+
+@pytest.mark.parametrize("optimizer", [pynn.SGD, pynn.RMSProp, pynn.Adagrad, pynn.Adam, pynn.AdamW, pynn.NAdam, pynn.Rprop])
+@pytest.mark.parametrize("name", ["lr", "betas", "step", "_name"])
+def test_an_argument_that_it_does_not_have_is_refused(optimizer, name):
+    with pytest.raises(TypeError, match=f"{optimizer.__name__}: unexpected argument '{name}'"):
+        optimizer(**{name: 0.5})
