@@ -170,7 +170,7 @@ class Network:
             raise TypeError(
                 f"Network: optimizer is {optimizer!r}, wanted an object with step(parameters, gradients), as pynn.Adam()"
             )
-        if isinstance(optimizer, Optimizer) and optimizer.follows_others(self.__dict__.get("_parameters")):
+        if isinstance(optimizer, Optimizer) and optimizer.follows_others(getattr(self, "_parameters", None)):
             raise ValueError(
                 f"Network: optimizer, {optimizer!r}, belongs to another network; copy.deepcopy makes another one of it"
             )
