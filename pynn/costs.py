@@ -82,7 +82,7 @@ _DOCUMENTATION = """The mean of c over samples and outputs (Cost Function), in N
 
 def _cost_class(row: FunctionInfo) -> type[Cost]:
     """The cost that a row of C's list describes; a parameter is an argument and a property under its own name."""
-    text = f"``{row.parameter}`` is a finite number." if row.parameter else ""
+    text = f"``{row.parameter}`` is {kernels.bounds(row.parameter)}, else a ``ValueError``." if row.parameter else ""
     own = kernels.parameter_members(row, Cost)
     own["__doc__"], own["__module__"] = _DOCUMENTATION.format(**row._asdict(), parameter_text=text), __name__
     return type(row.class_name, (Cost,), own)

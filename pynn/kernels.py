@@ -302,14 +302,39 @@ def _function(functions: dict[str, FunctionInfo], name: str, parameter: float | 
     return row.number, as_parameter(parameter, where, row.parameter)
 
 
+_BETWEEN = {"delta": (0.0, np.inf), "quantile": (0.0, 1.0)}  # the ends excluded; parameters that are not here may be any number
+
+
 def as_parameter(value: float, where: str, name: str) -> float:
-    """``value`` as a finite float; ``TypeError`` for what is not a number, ``ValueError`` for what is not finite."""
+    """``value`` as a finite float; ``TypeError`` for what is not a number, ``ValueError`` for what is not finite, or outside of
+    what a parameter of that name may be.
+
+    >>> as_parameter(1, "example", "delta")
+    1.0
+    """
     if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
         raise TypeError(f"{where}: {name} is {value!r}, wanted a number")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = np.inf
     if not np.isfinite(number):
         raise ValueError(f"{where}: {name} is {value!r}, wanted a finite number")
+    least, most = _BETWEEN.get(name, (-np.inf, np.inf))
+    if not least < number < most:
+        raise ValueError(f"{where}: {name} is {value!r}, wanted {bounds(name)}")
     return number
+
+
+def bounds(name: str) -> str:
+    """What the parameter of that name may be, in words.
+
+    >>> bounds("quantile"), bounds("delta"), bounds("alpha")
+    ('a number above 0 and below 1', 'a number above 0', 'a finite number')
+    """
+    least, most = _BETWEEN.get(name, (-np.inf, np.inf))
+    text = "a finite number" if least == -np.inf else f"a number above {least:g}"
+    return text if most == np.inf else f"{text} and below {most:g}"
 
 
 def parameter_members(row: FunctionInfo, base: Any) -> dict[str, Any]:
