@@ -679,10 +679,11 @@ static void begin_training(pynn_network *net)
 
 static void end_training(pynn_network *net) { atomic_store_explicit(&net->training, 0, memory_order_release); }
 
-/* Whether a step is theta -= rate gradient and no more, which the kernel that sums a gradient can do at once */
+/* Whether a step is theta -= rate gradient and no more, which the kernel that sums a gradient can do at once; momentum that was there before
+ * and may come back has its state kept */
 static int plain(const pynn_optimizer *o)
 {
-    return o->hyperparameters[0] == 0 && !o->runs && !(o->clip_value < INFINITY) && !(o->clip_norm < INFINITY) &&
+    return o->hyperparameters[0] == 0 && !o->state[0] && !o->runs && !(o->clip_value < INFINITY) && !(o->clip_norm < INFINITY) &&
            !strcmp(pynn_optimizer_name((size_t)o->kind), "sgd");
 }
 

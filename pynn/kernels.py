@@ -326,6 +326,37 @@ def as_parameter(value: float, where: str, name: str) -> float:
     return number
 
 
+def as_number(value: Any, where: str, name: str, least: float = 0, below: float = np.inf) -> float:
+    """``value`` as a float from ``least`` up to, but not, ``below``; ``TypeError`` or ``ValueError`` otherwise.
+
+    >>> as_number(1, "example", "rate", 0)
+    1.0
+    """
+    if not hasattr(value, "__float__") or np.ndim(value):
+        raise TypeError(f"{where}: {name} is {value!r}, wanted a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = np.inf
+    except (TypeError, ValueError):
+        raise TypeError(f"{where}: {name} is {value!r}, wanted a number") from None
+    if not least <= number < below:
+        end = "up" if below == np.inf else f"up to below {below:g}"
+        raise ValueError(f"{where}: {name} is {value!r}, wanted a finite number from {least:g} {end}")
+    return number
+
+
+def as_flag(value: Any, where: str, name: str) -> bool:
+    """``value`` as a bool; ``TypeError`` for what is none.
+
+    >>> as_flag(True, "example", "nesterov")
+    True
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{where}: {name} is {value!r}, wanted True or False")
+    return bool(value)
+
+
 def bounds(name: str) -> str:
     """What the parameter of that name may be, in words.
 
@@ -897,6 +928,13 @@ def changeable(parameters: Array, where: str) -> None:
         raise ValueError(f"{where}: parameters are read-only")
 
 
+def checked_gradients(parameters: Array, gradients: ArrayLike, where: str) -> Array:
+    """``gradients`` in the dtype of ``parameters``; ``TypeError`` for what is not numbers, ``ValueError`` for another shape."""
+    gradients = as_floats(gradients, where, "gradients", F32 if parameters.dtype == F32 else F64)
+    _same_shape(where, parameters=parameters, gradients=gradients)
+    return gradients
+
+
 def gradient_descent(parameters: Array, gradients: ArrayLike, learning_rate: float) -> None:
     """θ := θ - α ∂C/∂θ, in place, one fused multiply-add for each parameter (Gradient Descent).
 
@@ -913,10 +951,8 @@ def gradient_descent(parameters: Array, gradients: ArrayLike, learning_rate: flo
         return
     where = "gradient_descent"
     changeable(parameters, where)
-    dtype = F32 if parameters.dtype == F32 else F64
-    gradients = as_floats(gradients, where, "gradients", dtype)
-    _same_shape(where, parameters=parameters, gradients=gradients)
-    updated = np.array(parameters, dtype, order="C", copy=True)
+    gradients = checked_gradients(parameters, gradients, where)
+    updated = np.array(parameters, gradients.dtype, order="C", copy=True)
     run, gradient_run = updated.reshape(-1), np.require(gradients, requirements=["C", "A"]).reshape(-1)
     if status := _lib.arrays_gradient_descent(id(run), id(gradient_run), learning_rate):
         fail(status, where)
@@ -940,33 +976,48 @@ class Updater:
             "pynn_optimizer *",
             {"kind": _OPTIMIZERS[name], "running": [1.0, 1.0, 1.0], "clip_value": np.inf, "clip_norm": np.inf},
         )
+        self.most_states: int = _lib.pynn_optimizer_states(self.handle.kind)
         self.states: list[Array] = []
         self._runs: Any = None
+        self._size = 0
 
-    def keep_state_for(self, size: int, dtype: np.dtype[Any], stateful: bool) -> None:
-        """Make room for the state of ``size`` parameters, zeros, unless it is there."""
-        wanted = _lib.pynn_optimizer_states(self.handle.kind) if stateful else 0
-        if len(self.states) < wanted:
-            self.states = [np.zeros(size, dtype) for _ in range(wanted)]
+    def reset(self, keep: bool) -> None:
+        """Forget all steps; ``keep`` arrays of state, as zeros, and penalties, or forget these too."""
+        self.handle.steps, self.handle.running = 0, [1.0, 1.0, 1.0]
+        for state in self.states:
+            state[:] = 0
+        if not keep:
+            self.handle.state, self.states = [_ffi.NULL, _ffi.NULL], []
+            self.penalize([])
+
+    def keep_state_for(self, parameters: Array, count: int) -> None:
+        """Make room for ``count`` arrays of state like ``parameters``, zeros, unless they are there."""
+        self._size = parameters.size
+        while len(self.states) < count:
+            self.states.append(np.zeros(parameters.size, parameters.dtype))
+        self._show_states()
+
+    def _show_states(self) -> None:
         for i, state in enumerate(self.states):
             self.handle.state[i] = _ffi.cast("void *", state.__array_interface__["data"][0])
 
     def penalize(self, runs: Sequence[_Run]) -> None:
         """Penalties (begin, end, l1, l2, decay) for runs of parameters, which cover all of them; none: no penalties."""
         self._runs = _ffi.new("pynn_run[]", list(runs)) if runs else None
-        self.handle.runs = len(runs)
         self.handle.run = self._runs if runs else _ffi.NULL
+        self.handle.runs = len(runs)
 
     def step(self, parameters: Array, gradients: ArrayLike, learning_rate: float, where: str) -> None:
-        """One step on ``parameters``, in place."""
+        """One step on ``parameters``, in place, those that it keeps state for."""
+        if parameters.size != self._size:
+            raise ValueError(f"{where}: {parameters.size} parameters, wanted those that there is state for, {self._size}")
         status = (
             _lib.arrays_optimize(self.handle, id(parameters), id(gradients), learning_rate) if type(parameters) is _ndarray else 1
         )
         if not status:
             return
         changeable(parameters, where)
-        gradients = as_floats(gradients, where, "gradients", F32 if parameters.dtype == F32 else F64)
-        _same_shape(where, parameters=parameters, gradients=gradients)
+        gradients = checked_gradients(parameters, gradients, where)
         updated = np.array(parameters, gradients.dtype, order="C", copy=True)
         run, gradient_run = updated.reshape(-1), np.array(gradients, order="C", copy=True).reshape(-1)
         if status := _lib.arrays_optimize(self.handle, id(run), id(gradient_run), learning_rate):
@@ -992,8 +1043,7 @@ class Updater:
             setattr(self.handle, name, state[name])
         self.states = state["states"]
         self.penalize(state["runs"])
-        if self.states:
-            self.keep_state_for(self.states[0].size, self.states[0].dtype, True)
+        self._show_states()
 
 
 # ---- a network in one call -----------------------------------------------------------------------------------------------------

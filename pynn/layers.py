@@ -187,7 +187,9 @@ class Dense(Layer):
     "zeros"; a function of that shape and a ``numpy.random.Generator``, such as ``constant(0.5)``; or an array of that shape. The
     first bias is zero. ``weight``, ``bias`` and their gradients are arrays to read, and to assign to or write into. Until it is
     first looked at, a layer has no values: the network that it becomes part of draws them by its own seed, but values that it
-    has by then stay. On its own a layer computes in float32, in a network in the network's dtype.
+    has by then stay. ``l1``, ``l2``, ``weight_decay`` (numbers from 0 up) and ``regularize_bias`` are what the optimizer's are
+    (:class:`pynn.optimizers.Optimizer`), for this layer alone; None leaves them to the optimizer. On its own a layer computes in
+    float32, in a network in the network's dtype.
 
     Raises ``ValueError`` or ``TypeError`` for arguments that make no sense, and for an ``x`` that does not fit.
 
@@ -207,6 +209,11 @@ class Dense(Layer):
         out_features: int,
         bias: bool = True,
         initializer: str | Initializer | Array = "glorot_uniform",
+        *,
+        l1: float | None = None,
+        l2: float | None = None,
+        weight_decay: float | None = None,
+        regularize_bias: bool | None = None,
     ) -> None:
         for name, number in (("in_features", in_features), ("out_features", out_features)):
             if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
@@ -231,6 +238,69 @@ class Dense(Layer):
         self.out_features = int(out_features)
         self.has_bias = bool(bias)
         self.initializer: Any = initializer
+        self._penalties: dict[str, float] = {
+            name: kernels.as_number(number, "Dense", name)
+            for name, number in (("l1", l1), ("l2", l2), ("weight_decay", weight_decay))
+            if number is not None
+        }
+        self._regularize_bias = None if regularize_bias is None else kernels.as_flag(regularize_bias, "Dense", "regularize_bias")
+
+    @property
+    def l1(self) -> float | None:
+        """Its own factor of |w| in the penalty, or None: the optimizer's; ``l2`` and ``weight_decay`` likewise.
+
+        >>> import pynn
+        >>> pynn.Dense(3, 2, l1=1e-4).l1
+        0.0001
+        """
+        return self._penalties.get("l1")
+
+    @property
+    def l2(self) -> float | None:
+        """Its own factor of w²/2 in the penalty, or None: the optimizer's.
+
+        >>> import pynn
+        >>> pynn.Dense(3, 2).l2 is None
+        True
+        """
+        return self._penalties.get("l2")
+
+    @property
+    def weight_decay(self) -> float | None:
+        """Its own weight decay, or None: the optimizer's.
+
+        >>> import pynn
+        >>> pynn.Dense(3, 2, weight_decay=0.01).weight_decay
+        0.01
+        """
+        return self._penalties.get("weight_decay")
+
+    @property
+    def regularize_bias(self) -> bool | None:
+        """Whether these hold for the bias too, or None: as the optimizer says.
+
+        >>> import pynn
+        >>> pynn.Dense(3, 2).regularize_bias is None
+        True
+        """
+        return self._regularize_bias
+
+    @property
+    def has_penalties(self) -> bool:
+        """Whether it has penalties of its own, which may be 0.
+
+        >>> import pynn
+        >>> pynn.Dense(3, 2, l2=0).has_penalties
+        True
+        """
+        return bool(self._penalties) or self._regularize_bias is not None
+
+    def penalties(self, name: str, optimizer: Any) -> tuple[float, float, float]:  # noqa: D102 - Layer says it
+        if name == "bias" and not (optimizer.regularize_bias if self._regularize_bias is None else self._regularize_bias):
+            return 0.0, 0.0, 0.0
+        l1, l2, weight_decay = optimizer.penalties()
+        own = self._penalties
+        return own.get("l1", l1), own.get("l2", l2), own.get("weight_decay", weight_decay)
 
     def take(self, values: dict[str, Array]) -> None:  # noqa: D102
         self._values = values  # no attributes: they are properties
@@ -383,6 +453,9 @@ class Dense(Layer):
             options += ", initializer=<array>"
         elif self.initializer != "glorot_uniform":
             options += f", initializer={self.initializer!r}"
+        options += "".join(f", {name}={number!r}" for name, number in self._penalties.items())
+        if self._regularize_bias is not None:
+            options += f", regularize_bias={self._regularize_bias}"
         return f"{type(self).__name__}({self.in_features}, {self.out_features}{options})"
 
 

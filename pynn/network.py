@@ -170,15 +170,22 @@ class Network:
             raise TypeError(
                 f"Network: optimizer is {optimizer!r}, wanted an object with step(parameters, gradients), as pynn.Adam()"
             )
-        if isinstance(optimizer, Optimizer) and optimizer.follows_others(getattr(self, "_parameters", None)):
-            raise ValueError(
-                f"Network: optimizer, {optimizer!r}, belongs to another network; copy.deepcopy makes another one of it"
-            )
+        if isinstance(optimizer, Optimizer):
+            if optimizer.follows_others(getattr(self, "_parameters", None)):
+                raise ValueError(
+                    f"Network: optimizer, {optimizer!r}, belongs to another network; copy.deepcopy makes another one of it"
+                )
+            shapes = [shape for layer in self.layers if isinstance(layer, Layer) for shape in layer.shapes().values()]
+            if problem := optimizer.does_not_fit(sum(map(math.prod, shapes)), self._dtype):
+                raise ValueError(f"Network: optimizer, {optimizer!r}: {problem}")
+            return
+        for layer in self.layers:
+            if isinstance(layer, Dense) and layer.has_penalties:
+                raise ValueError(f"Network: {layer!r} has penalties, which are for an optimizer of pynn's, not for {optimizer!r}")
 
     def _set_optimizer(self, optimizer: Any) -> None:
         if isinstance(optimizer, Optimizer):
-            runs = [(begin, end, *layer.penalties(name, optimizer)) for layer, name, begin, end in self._runs]
-            optimizer.follow(self._parameters, runs)
+            optimizer.follow(self._parameters, self._runs)
         self._optimizer = optimizer
         built_in = isinstance(optimizer, Optimizer) and type(optimizer).__module__ == Optimizer.__module__
         self._updater = optimizer._updater.handle if built_in else None
@@ -408,7 +415,8 @@ class Network:
             rows = 1 if x.ndim == 1 else x.shape[0]
             rate = self._optimizer._learning_rate
             # fmt: off
-            if rows and type(rate) is float and not _plan_train(
+            mine = self._optimizer._followed is self._parameters
+            if rows and mine and type(rate) is float and not _plan_train(
                 self._handle, self._objective, self._updater, id(x), id(y), _NONE, _NONE, 0, rows, rows, rate, _NONE,
                 id(self._gradients), id(costs),
             ):
@@ -814,6 +822,10 @@ class Network:
         sample_weight: Array | None = None,
     ) -> None:
         """Steps on the batches of rows first .. first + rows - 1 of an epoch, in C if all of the network is pynn's own."""
+        optimizer = self._optimizer
+        if isinstance(optimizer, Optimizer) and optimizer._followed is not self._parameters:  # it has served another network
+            self._check_optimizer(optimizer)
+            optimizer.follow(self._parameters, self._runs)
         if self._trains_in_c():
             rates = self._optimizer.rates(-(-rows // batch_size))
             rate = self._optimizer.learning_rate if rates is None else 0.0

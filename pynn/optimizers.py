@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pynn import kernels
+from pynn.kernels import as_flag, as_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,21 +17,7 @@ if TYPE_CHECKING:
 
     from pynn.kernels import Array
 
-
-def _number(value: Any, where: str, name: str, least: float, below: float = math.inf) -> float:
-    """``value`` as a float from ``least`` up to, but not, ``below``; ``TypeError`` or ``ValueError`` otherwise."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{where}: {name} is {value!r}, wanted a number") from None
-    except OverflowError:
-        number = math.inf
-    if isinstance(value, str):
-        raise TypeError(f"{where}: {name} is {value!r}, wanted a number")
-    if not least <= number < below:
-        end = "up" if below == math.inf else f"up to below {below:g}"
-        raise ValueError(f"{where}: {name} is {value!r}, wanted a finite number from {least:g} {end}")
-    return number
+    Place = tuple[Any, str, int, int]  # a layer, the name of a parameter, and where it begins and ends
 
 
 class _Hyperparameter:
@@ -48,11 +35,46 @@ class _Hyperparameter:
         return optimizer._values.get(self.name)
 
     def __set__(self, optimizer: Optimizer, value: float) -> None:
-        number = _number(value, type(optimizer).__name__, self.name, self.least, self.below)
+        number = as_number(value, type(optimizer).__name__, self.name, self.least, self.below)
         optimizer._values[self.name] = number
         optimizer._updater.handle.hyperparameters[self.index] = number
         if optimizer._followed is not None:  # momentum, say, that was 0 before
-            optimizer._updater.keep_state_for(*optimizer._followed[1:], optimizer._stateful)
+            optimizer._updater.keep_state_for(optimizer._followed, optimizer._state_count())
+
+
+class _Limit:
+    """A limit of the gradient, None where there is none; assigned between steps, it holds from the next one on."""
+
+    def __set_name__(self, owner: type[Optimizer], name: str) -> None:
+        self.name = name
+
+    def __get__(self, optimizer: Optimizer | None, owner: type[Optimizer]) -> Any:
+        if optimizer is None:
+            return self
+        limit: float = getattr(optimizer._updater.handle, self.name)
+        return None if limit == math.inf else limit
+
+    def __set__(self, optimizer: Optimizer, value: float | None) -> None:
+        limit = math.inf if value is None else as_number(value, type(optimizer).__name__, self.name, 0)
+        setattr(optimizer._updater.handle, self.name, limit)
+
+
+class _Penalty:
+    """A penalty on parameters, a number or a flag; assigned between steps, it holds from the next one on."""
+
+    def __init__(self, check: Any) -> None:
+        self.check = check
+
+    def __set_name__(self, owner: type[Optimizer], name: str) -> None:
+        self.name = name
+
+    def __get__(self, optimizer: Optimizer | None, owner: type[Optimizer]) -> Any:
+        return self if optimizer is None else optimizer._penalties[self.name]
+
+    def __set__(self, optimizer: Optimizer, value: Any) -> None:
+        optimizer._penalties[self.name] = self.check(value, type(optimizer).__name__, self.name)
+        if optimizer._followed is not None:
+            optimizer._penalize()
 
 
 class Optimizer:
@@ -69,7 +91,9 @@ class Optimizer:
     """
 
     _name = ""
-    _stateful = True
+    l1, l2, weight_decay = _Penalty(as_number), _Penalty(as_number), _Penalty(as_number)
+    regularize_bias = _Penalty(as_flag)
+    clip_value, clip_norm = _Limit(), _Limit()
 
     def __init__(
         self,
@@ -83,24 +107,19 @@ class Optimizer:
         clip_norm: float | None = None,
         **hyperparameters: float,
     ) -> None:
-        where = type(self).__name__
         if not self._name:
             raise TypeError("Optimizer is the base of SGD, Adam and the others")
         self._updater = kernels.Updater(self._name)
         self._values: dict[str, float] = {}
-        self._followed: tuple[int, int, Any] | None = None  # address, size and dtype of the parameters
+        self._penalties: dict[str, Any] = {}
+        self._followed: Array | None = None  # the parameters
+        self._places: Sequence[Place] = ()  # of a network's, in them
         self.learning_rate = learning_rate
-        self.weight_decay = _number(weight_decay, where, "weight_decay", 0)
-        self.l1 = _number(l1, where, "l1", 0)
-        self.l2 = _number(l2, where, "l2", 0)
-        self.regularize_bias = bool(regularize_bias)
+        self.weight_decay, self.l1, self.l2, self.regularize_bias = weight_decay, l1, l2, regularize_bias
         self.clip_value, self.clip_norm = clip_value, clip_norm
-        for name, limit in (("clip_value", clip_value), ("clip_norm", clip_norm)):
-            if limit is not None:
-                setattr(self._updater.handle, name, _number(limit, where, name, 0))
         for name, value in hyperparameters.items():
             if not isinstance(getattr(type(self), name, None), _Hyperparameter):
-                raise TypeError(f"{where}: unexpected argument {name!r}")
+                raise TypeError(f"{type(self).__name__}: unexpected argument {name!r}")
             setattr(self, name, value)
 
     # ---- the learning rate ---------------------------------------------------------------------------------------------------
@@ -118,7 +137,7 @@ class Optimizer:
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
         scheduled = callable(getattr(value, "rates", None)) and not isinstance(value, type)
-        self._learning_rate = value if scheduled else _number(value, type(self).__name__, "learning_rate", 0)
+        self._learning_rate = value if scheduled else as_number(value, type(self).__name__, "learning_rate")
 
     @property
     def steps(self) -> int:
@@ -155,19 +174,19 @@ class Optimizer:
         >>> theta
         array([0.5])
         """
-        kernels.changeable(parameters, type(self).__name__)
-        if self._followed is None:
-            self.follow(parameters, [(0, parameters.size, *self.penalties())])
-        elif self._followed != _place(parameters):
-            raise ValueError(
-                f"{self}: it follows an array of {self._followed[1]} parameters and was given another one, of {parameters.size}; "
-                "another array needs another optimizer"
-            )
+        where = type(self).__name__
+        kernels.changeable(parameters, where)
+        if self._followed is None or _place(self._followed) != _place(parameters):
+            if self._followed is not None and self._bound():
+                raise ValueError(
+                    f"{self}: it follows an array of shape {self._followed.shape} and was given another one, "
+                    f"of {parameters.shape}; another array needs another optimizer"
+                )
+            kernels.checked_gradients(parameters, gradients, where)
+            self.follow(parameters)
         rates = self.rates(1)
         rate = self._learning_rate if rates is None else float(rates[0])
-        self._updater.step(parameters, gradients, rate, type(self).__name__)
-        if not self._bound():
-            self._followed = None
+        self._updater.step(parameters, gradients, rate, where)
 
     def penalties(self) -> tuple[float, float, float]:
         """(l1, l2, weight_decay), as a layer without numbers of its own has them.
@@ -178,35 +197,50 @@ class Optimizer:
         """
         return self.l1, self.l2, self.weight_decay
 
-    def follow(self, parameters: Array, runs: Sequence[tuple[int, int, float, float, float]]) -> None:
-        """Keep state for these parameters, with penalties (begin, end, l1, l2, weight_decay) for runs of them.
+    def follow(self, parameters: Array, places: Sequence[Place] = ()) -> None:
+        """Keep state for these parameters; ``places`` tells, for penalties, which layers' they are: (layer, name, begin, end).
 
         A network calls it. Raises ``ValueError`` if there is state of other parameters, of another number or dtype.
         """
+        if problem := self.does_not_fit(parameters.size, parameters.dtype):
+            raise ValueError(f"{self}: {problem}")
+        self._updater.keep_state_for(parameters, self._state_count())
+        self._followed, self._places = parameters, places
+        self._penalize()
+
+    def does_not_fit(self, size: int, dtype: Any) -> str:
+        """Why it cannot follow so many parameters of this dtype, having followed others; "" if it can.
+
+        >>> import numpy as np, pynn
+        >>> pynn.Adam().does_not_fit(3, np.dtype("float32"))
+        ''
+        """
         states = self._updater.states
-        if states and (states[0].size != parameters.size or states[0].dtype != parameters.dtype):
-            raise ValueError(
-                f"{self}: it has followed {states[0].size} parameters of {states[0].dtype}, here are {parameters.size} of "
-                f"{parameters.dtype}; copy.copy(optimizer).reset() makes a fresh one"
-            )
-        self._updater.keep_state_for(parameters.size, parameters.dtype, self._stateful)
+        if not states or (states[0].size, states[0].dtype) == (size, dtype):
+            return ""
+        return (
+            f"it has followed {states[0].size} parameters of {states[0].dtype}, here are {size} of {dtype}; "
+            "copy.copy(optimizer).reset() makes a fresh one"
+        )
+
+    def _penalize(self) -> None:
+        assert self._followed is not None
+        runs = [(begin, end, *layer.penalties(name, self)) for layer, name, begin, end in self._places]
+        runs = runs or [(0, self._followed.size, *self.penalties())]
         self._updater.penalize(runs if any(any(run[2:]) for run in runs) else [])
-        self._followed = _place(parameters)
+
+    def _state_count(self) -> int:
+        """How many arrays of state it needs."""
+        return self._updater.most_states
 
     def reset(self) -> Optimizer:
-        """Forget all steps, and what has been followed; returns the optimizer itself.
+        """Forget all steps: it is as new, for the parameters that it follows; returns the optimizer itself.
 
         >>> import pynn
         >>> pynn.Adam().reset().steps
         0
         """
-        self._updater = kernels.Updater(self._name)
-        self._followed = None
-        for name, limit in (("clip_value", self.clip_value), ("clip_norm", self.clip_norm)):
-            if limit is not None:
-                setattr(self._updater.handle, name, limit)
-        for name, value in self._values.items():
-            setattr(self, name, value)
+        self._updater.reset(keep=self._followed is not None)
         return self
 
     def follows_others(self, parameters: Array | None) -> bool:
@@ -216,18 +250,18 @@ class Optimizer:
         >>> pynn.Adam().follows_others(None)
         False
         """
-        return self._bound() and self._followed is not None and (parameters is None or self._followed != _place(parameters))
+        return self._followed is not None and self._followed is not parameters and self._bound()
 
     def _bound(self) -> bool:
         """Whether it may serve one array of parameters only."""
         return bool(self._updater.states) or self._updater.handle.runs > 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_updater": copy.copy(self._updater), "_followed": None}
+        return {**self.__dict__, "_updater": copy.copy(self._updater), "_followed": None, "_places": ()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._values = dict(self._values)
+        self._values, self._penalties = dict(self._values), dict(self._penalties)
 
     def __repr__(self) -> str:
         names = [name.lstrip("_") for name in self._values] + list(Optimizer._defaults)
@@ -245,8 +279,10 @@ class Optimizer:
     }
 
 
-def _place(parameters: Array) -> tuple[int, int, Any]:
-    return parameters.__array_interface__["data"][0], parameters.size, parameters.dtype
+def _place(parameters: Array) -> tuple[Any, ...]:
+    """Where its elements lie, one after the other."""
+    layout = () if parameters.flags.c_contiguous else (parameters.shape, parameters.strides)
+    return parameters.__array_interface__["data"][0], parameters.size, parameters.dtype, layout
 
 
 class SGD(Optimizer):
@@ -269,7 +305,8 @@ class SGD(Optimizer):
     _defaults: ClassVar[dict[str, Any]] = {**Optimizer._defaults, "momentum": 0.0, "nesterov": False}
 
     def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, **options: Any) -> None:
-        super().__init__(learning_rate, **options, momentum=momentum, _nesterov=bool(nesterov))
+        super().__init__(learning_rate, **options, momentum=momentum)
+        self.nesterov = nesterov
 
     @property
     def nesterov(self) -> bool:
@@ -281,9 +318,12 @@ class SGD(Optimizer):
         """
         return bool(self._nesterov)
 
-    @property
-    def _stateful(self) -> bool:  # type: ignore[override]
-        return bool(self.momentum)
+    @nesterov.setter
+    def nesterov(self, value: bool) -> None:
+        self._nesterov = as_flag(value, type(self).__name__, "nesterov")
+
+    def _state_count(self) -> int:
+        return 1 if self.momentum else 0
 
 
 class RMSProp(Optimizer):
@@ -306,6 +346,9 @@ class RMSProp(Optimizer):
         self, learning_rate: Any = 0.01, rho: float = 0.99, epsilon: float = 1e-8, momentum: float = 0.0, **options: Any
     ) -> None:
         super().__init__(learning_rate, **options, rho=rho, epsilon=epsilon, momentum=momentum)
+
+    def _state_count(self) -> int:
+        return 2 if self.momentum else 1
 
 
 class Adagrad(Optimizer):
@@ -404,9 +447,25 @@ class NAdam(Optimizer):
         momentum_decay: float = 4e-3,
         **options: Any,
     ) -> None:
-        self.momentum_decay = _number(momentum_decay, "NAdam", "momentum_decay", 0)
-        decay = float(Decimal("0.96") ** Decimal(self.momentum_decay))  # in decimal: pow() differs between machines
-        super().__init__(learning_rate, **options, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, _momentum_decay=decay)
+        super().__init__(learning_rate, **options, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
+        self.momentum_decay = momentum_decay
+
+    @property
+    def momentum_decay(self) -> float:
+        """The number ψ, which says how fast μ comes near β₁.
+
+        >>> import pynn
+        >>> pynn.NAdam().momentum_decay
+        0.004
+        """
+        return self._psi
+
+    @momentum_decay.setter
+    def momentum_decay(self, value: float) -> None:
+        self._psi = as_number(value, type(self).__name__, "momentum_decay")
+        self._momentum_decay = float(
+            Context(prec=28).power(Decimal("0.96"), Decimal(self._psi))
+        )  # pow() differs between machines
 
 
 class Rprop(Optimizer):

@@ -18,7 +18,7 @@
 /* sign(x), 0 of 0, NaN of NaN */
 INLINE V sign_of(V x) { return v_select(v_lt(v_zero(), v_abs(x)), v_copysign(v_set1(1), x), x); }
 
-/* sgd   s = mu s + g   theta -= rate s, or with Nesterov's momentum rate (g + mu s)   h: mu, whether Nesterov's */
+/* sgd   s = mu s + g, or g itself where mu is 0   theta -= rate s, or with Nesterov's momentum rate (g + mu s)   h: mu, whether Nesterov's */
 PREPARE(sgd)
 {
     k[0] = (T)-rate;
@@ -28,7 +28,7 @@ PREPARE(sgd)
 OPTIMIZER(sgd)
 {
     const V mu = v_set1(k[1]);
-    *s = v_fma(mu, *s, g);
+    *s = k[1] != 0 ? v_fma(mu, *s, g) : g;
     return v_fma(v_set1(k[0]), k[2] != 0 ? v_fma(mu, *s, g) : *s, theta);
 }
 
