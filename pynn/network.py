@@ -14,7 +14,7 @@ import numpy as np
 
 from pynn import costs, kernels, training
 from pynn.costs import Cost
-from pynn.layers import Layer, Sigmoid, bind_layers, check_features, network_dtype, random_generator
+from pynn.layers import Dense, Layer, Sigmoid, bind_layers, check_features, network_dtype, random_generator
 from pynn.optimizers import SGD, Optimizer
 from pynn.rows import Softmax
 from pynn.training import History, Progress
