@@ -114,7 +114,7 @@ INLINE void math_elu(V x, V a, V a_lo, V *y, V *df)
     *y = v_fma(a, h, v_fma(a, h_lo, v_mul(a_lo, h)));
     const V g = v_fma(a, e.u, v_fma(a, e.u_lo, v_mul(a_lo, e.u)));
     const V tail = v_select(v_le(v_set1(EXP_END), v), v_zero(), shrink(g, e.scale));
-    *df = v_select(v_lt(v, v_set1(64)), v_mul(g, e.s), tail); /* a 2^64 may overflow */
+    *df = v_select(v_lt(v, v_set1(NUMBER(64, 360))), v_mul(g, e.s), tail); /* else a 2^64, or 2^512, may overflow */
 }
 
 /* softplus(x) = max(x, 0) + log(1 + q), f' = q / (1 + q) for x < 0, 1 / (1 + q) for x >= 0, where q = e^-|x| */

@@ -252,6 +252,366 @@ void NAME(spec_arctan)(real x, real parameter, real *y, real *derivative)
     if (a > SQUARE_FROM) *derivative = (1 / a) * (1 / a);
     else *derivative = 1 / FMA(a, a, 1);
 }
+/* ---- activations made of e^-|x|, in numbers of two parts ---------------------------------------------------------------- */
+
+/* hi + lo, which is not added up */
+typedef struct {
+    real hi, lo;
+} number;
+
+static number one_part(real a) { return (number){a, 0}; }
+
+/* a b */
+static number product(number a, number b)
+{
+    const real hi = a.hi * b.hi;
+    return (number){hi, FMA(a.lo, b.hi, FMA(a.hi, b.lo, FMA(a.hi, b.hi, -hi)))};
+}
+
+/* 1 + b, b <= 1 */
+static number one_and(number b)
+{
+    const real hi = 1 + b.hi;
+    return (number){hi, ((1 - hi) + b.hi) + b.lo};
+}
+
+/* what a + b lacks */
+static real lost(real a, real b)
+{
+    const real sum = a + b, b_part = sum - a;
+    return (a - (sum - b_part)) + (b - b_part);
+}
+
+/* d, q = 1 / d.hi, and error = 1 - q d */
+typedef struct {
+    number d;
+    real q, error;
+} divisor;
+
+static divisor divisor_of(number d)
+{
+    const real q = 1 / d.hi;
+    return (divisor){d, q, FMA(-q, d.lo, FMA(-q, d.hi, 1))};
+}
+
+/* n / d */
+static real quotient(number n, divisor by)
+{
+    const real first = n.hi * by.q;
+    return FMA(FMA(-first, by.d.lo, FMA(-first, by.d.hi, n.hi)) + n.lo, by.q, first);
+}
+
+/* The exponential: e^-v = s u, for v >= 0 or NaN, where k = -v / ln 2 rounded to a whole number, s = 2^k, and u = 1 + p. Beyond SETTLED k stays,
+ * and 2 further r does. */
+typedef struct {
+    int k;
+    real s;
+    number p, u;
+} decay;
+
+#if BITS == 32
+static const real SETTLED = 128;
+#else
+static const real SETTLED = 1060;
+#endif
+
+static decay decay_of(number v)
+{
+    const real k = FMA(v.hi < SETTLED ? v.hi : SETTLED, -LOG2_E, ROUNDER) - ROUNDER;
+    const real w = FMA(k, -LN_2_HIGH, -(v.hi > SETTLED + 2 ? SETTLED + 2 : v.hi));
+    const real r_lo = k * -LN_2_LOW - v.lo;
+    const real r = w + r_lo, z = r * r;
+    const real small = FMA(z, polynomial(sizeof EXP_TERMS / sizeof *EXP_TERMS, EXP_TERMS, 0, r, z), r_lo);
+    const real p = w + small, p_lo = (w - p) + small;
+    return (decay){(int)k, LDEXP(1, (int)k), {p, p_lo}, one_and((number){p, p_lo})};
+}
+
+/* q = e^-v, a number of two parts */
+static number decayed(decay e) { return (number){e.u.hi * e.s, e.u.lo * e.s}; }
+
+/* n u 2^k / d^2, the power of two last */
+static real scaled_ratio(number n, number u, int k, divisor by)
+{
+    const real square = by.q * by.q;
+    const number inverse = {square, FMA(by.error + by.error, square, FMA(by.q, by.q, -square))};
+    const number m = product(product(n, u), inverse);
+    return LDEXP(m.hi + m.lo, k);
+}
+
+/* Within reach of a zero at -crossing, with t = x + crossing: t times a polynomial of t, whose constant term is c[0] + c_lo; else derivative */
+static real near_crossing(real x, number crossing, real reach, size_t terms, const real *c, real c_lo, real derivative)
+{
+    const real t = x + crossing.hi;
+    if (!(ABS(t) < reach)) return derivative;
+    const real factor = polynomial(terms, c, 2, t, t * t);
+    return FMA(t, factor, FMA(t, c_lo, crossing.lo * factor));
+}
+#define TERMS(c) sizeof(c) / sizeof *(c), c
+
+/* a (e^x - 1) and a e^x for x <= 0 */
+static void elu_of(real x, number a, real *y, real *derivative)
+{
+    const decay e = decay_of(one_part(ABS(x)));
+    const real base = e.s - 1;
+    const real h = FMA(e.s, e.p.hi, base);
+    const real h_lo = FMA(e.s, e.p.lo, FMA(e.s, e.p.hi, base - h));
+    *y = FMA(a.hi, h, FMA(a.hi, h_lo, a.lo * h));
+    const real g = FMA(a.hi, e.u.hi, FMA(a.hi, e.u.lo, a.lo * e.u.hi));
+    *derivative = ABS(x) >= SETTLED ? 0 : LDEXP(g, e.k);
+}
+
+/* parameter: alpha */
+void NAME(spec_elu)(real x, real parameter, real *y, real *derivative)
+{
+    real f, slope;
+    elu_of(x, one_part(parameter), &f, &slope);
+    *y = x < 0 ? f : x;
+    *derivative = x > 0 ? 1 : x <= 0 ? slope : x;
+}
+
+#if BITS == 32
+static const number SELU_SCALE = {0x1.0cfabcp+0f, 0x1.6a9114p-24f}, SELU_ALPHA = {0x1.c212ccp+0f, 0x1.903c0cp-26f}; /* scale times alpha */
+#else
+static const number SELU_SCALE = {0x1.0cfabd6a91131p+0, 0x1p-52}, SELU_ALPHA = {0x1.c212cc640f03p+0, 0x1.092dbf6372048p-54};
+#endif
+
+void NAME(spec_selu)(real x, real parameter, real *y, real *derivative)
+{
+    (void)parameter;
+    real f, slope;
+    elu_of(x, SELU_ALPHA, &f, &slope);
+    *y = x < 0 ? f : FMA(SELU_SCALE.hi, x, SELU_SCALE.lo * x);
+    *derivative = x > 0 ? SELU_SCALE.hi + SELU_SCALE.lo : x <= 0 ? slope : x;
+}
+
+#if BITS == 32
+static const real SOFTPLUS_TERMS[9] = {0x1.2aa93800p-3f, -0x1.ffd92ep-3f, 0x1.97f9b6p-3f,  -0x1.4be012p-3f, 0x1.0281b6p-3f,
+                                       -0x1.5c7a8p-4f,   0x1.64daf2p-5f,  -0x1.d57cfcp-7f, 0x1.20ebb4p-9f};
+#else
+static const real SOFTPLUS_TERMS[20] = {0x1.2aaaaaaaaa028p-3,  -0x1.ffffffffb964fp-3, 0x1.9999998d8c304p-3,   -0x1.5555542f3cb1fp-3,
+                                        0x1.2492372d71e52p-3,  -0x1.fffe7a81110b7p-4, 0x1.c7106aa6a5d71p-4,   -0x1.9951c42e076e7p-4,
+                                        0x1.731085fd570d4p-4,  -0x1.50942b7db427p-4,  0x1.2d1af855e0acfp-4,   -0x1.032b91952dc29p-4,
+                                        0x1.9e97e220165cdp-5,  -0x1.27c80251454e3p-5, 0x1.685964fa67a53p-6,   -0x1.65e7c6acd172ap-7,
+                                        0x1.12b383d6f3b09p-8,  -0x1.2eff0248bb24ep-10, 0x1.a8d51f05cffb9p-13, -0x1.1b33c61b102cep-16};
+#endif
+
+/* max(x, 0) + log(1 + q), q = e^-|x|, log(1 + q) = q - q^2 / 2 + 3/16 q^3 + q^3 c(q); its derivative, the sigmoid */
+void NAME(spec_softplus)(real x, real parameter, real *y, real *derivative)
+{
+    (void)parameter;
+    const number q = decayed(decay_of(one_part(ABS(x))));
+    const real slope = FMA(q.hi, FMA(q.hi, (real)0.5, -1), 1); /* of log(1 + q), about */
+    const real minus_half = q.hi * (real)-0.5;
+    const real two = FMA(minus_half, q.hi, q.hi), two_lo = FMA(minus_half, q.hi, q.hi - two);
+    const number cube = product(product(one_part(q.hi), one_part(q.hi)), one_part(q.hi));
+    const real third = (real)0.1875;
+    const real terms = FMA(third, cube.hi, two), terms_lo = FMA(third, cube.hi, two - terms);
+    const real small = FMA(cube.lo, third, FMA(q.lo, slope, two_lo) + terms_lo);
+    const real rest = FMA(cube.hi, polynomial(TERMS(SOFTPLUS_TERMS), 0, q.hi, q.hi * q.hi), small);
+    const real h = terms + rest, h_lo = (terms - h) + rest;
+    *y = ((x > 0 ? x : 0) + h_lo) + h;
+    *derivative = quotient(x < 0 ? q : one_part(1), divisor_of(one_and(q)));
+}
+
+/* x / (1 + |x|), the square of 1 / (1 + |x|) */
+void NAME(spec_softsign)(real x, real parameter, real *y, real *derivative)
+{
+    (void)parameter;
+    const real v = ABS(x) > MOST ? MOST : ABS(x);
+    const divisor by = divisor_of((number){1 + v, lost(1, v)});
+    const real inverse = FMA(by.q, by.error, by.q);
+    *y = COPYSIGN(quotient(one_part(v), by), x);
+    *derivative = inverse * inverse;
+}
+
+/* |f| = v / (1 + e^-g) for x = v >= 0, v q / (1 + q) for x = -v < 0, where q = e^-|g|; f' = q (1 + q - w) / (1 + q)^2 for x < 0, w = v g'(v), and 1 less
+ * that for x >= 0 */
+static void gate(real v, int negative, decay e, number w, real *y, real *derivative)
+{
+    const number q = decayed(e);
+    const divisor by = divisor_of(one_and(q));
+    if (negative) *y = LDEXP(quotient(product(one_part(v), e.u), by), e.k);
+    else *y = quotient(one_part(v), by);
+    const number difference = {by.d.hi + -w.hi, lost(by.d.hi, -w.hi) + (by.d.lo - w.lo)};
+    const real m = scaled_ratio(difference, e.u, e.k, by);
+    *derivative = negative ? m : 1 - m;
+}
+
+#if BITS == 32
+static const number SILU_CROSSING = {0x1.474974p+0f, -0x1.bdf6fap-27f};
+static const real SILU_LOW = 0x1.1814ap-29f, SILU_TERMS[5] = {0x1.be141p-3f, 0x1.2c5634p-3f, 0x1.353eaep-6f, -0x1.f2c694p-7f, -0x1.b0a672p-8f};
+#else
+static const number SILU_CROSSING = {0x1.474973c84120bp+0, 0x1.f8d74bc9ac154p-54};
+static const real SILU_LOW = -0x1.2541062177473p-58,
+                  SILU_TERMS[9] = {0x1.be1410460527fp-3,  0x1.2c563458cc0b5p-3,  0x1.353eb573ca4p-6,
+                                   -0x1.f2d0e32c355f5p-7, -0x1.b0f82c4919858p-8, 0x1.098efafefd2f7p-13,
+                                   0x1.a2a7c5f6bba8ep-11, 0x1.84e90b0198d3p-13,  -0x1.571c26e2ff844p-15};
+#endif
+
+/* x / (1 + e^-x) */
+void NAME(spec_silu)(real x, real parameter, real *y, real *derivative)
+{
+    (void)parameter;
+    const real v = ABS(x) > SETTLED ? SETTLED : ABS(x);
+    real f, slope;
+    gate(v, x < 0, decay_of(one_part(v)), one_part(v), &f, &slope);
+    *y = x < SETTLED ? COPYSIGN(f, x) : x;
+    *derivative = near_crossing(x, SILU_CROSSING, (real)0.0625, TERMS(SILU_TERMS), SILU_LOW, slope);
+}
+
+#if BITS == 32
+static const number GATE_A = {0x1.988454p+0f, -0x1.857936p-25f}, GATE_B = {0x1.2444f2p-4f, 0x1.49b16ap-29f}; /* sqrt(8 / pi), 0.044715 times that */
+static const real GATE_3B = 0x1.b6676cp-3f, GATE_END = 16;
+static const number GATE_CROSSING = {0x1.8142ap-1f, -0x1.85a06cp-27f};
+static const real GATE_LOW = -0x1.a6d28ep-27f,
+                  GATE_TERMS[6] = {0x1.b8bacep-2f, 0x1.8cd1a2p-2f, -0x1.02986ep-6f, -0x1.d2b4aep-4f, -0x1.0e698cp-6f, 0x1.3fb5dp-6f};
+#else
+static const number GATE_A = {0x1.9884533d43651p+0, -0x1.cbc0d30ebfd15p-54}, GATE_B = {0x1.2444f2a4d8b4bp-4, -0x1.3023b0e5fbc6ep-58};
+static const real GATE_3B = 0x1.b6676bf7450fp-3, GATE_END = 32;
+static const number GATE_CROSSING = {0x1.81429f9e97e4dp-1, -0x1.3ce60c9e3b279p-55};
+static const real GATE_LOW = 0x1.3232ca0739b2p-56,
+                  GATE_TERMS[11] = {0x1.b8bacd2c96b91p-2,   0x1.8cd1a2b2fff2cp-2,  -0x1.029615edb06f7p-6, -0x1.d2b773463f0fdp-4,
+                                    -0x1.104a83edcccf6p-6,  0x1.427996afde32dp-6,  0x1.58c9ed6fd91b6p-8,  -0x1.3d8c9a9cac005p-9,
+                                    -0x1.e63e75ae138cep-11, 0x1.132d4dacf1edap-12, 0x1.03713878006dcp-13};
+#endif
+
+/* x / (1 + e^-g), g = x (A + B x^2) */
+void NAME(spec_gelu_tanh)(real x, real parameter, real *y, real *derivative)
+{
+    (void)parameter;
+    const real v = ABS(x) > GATE_END ? GATE_END : ABS(x);
+    const number square = product(one_part(v), one_part(v)), bs = product(GATE_B, square);
+    const number sum = {GATE_A.hi + bs.hi, lost(GATE_A.hi, bs.hi) + (bs.lo + GATE_A.lo)};
+    const real slope = FMA(GATE_3B, square.hi, GATE_A.hi); /* g' */
+    const number w = product(one_part(v), (number){slope, FMA(GATE_3B, square.hi, GATE_A.hi - slope) + GATE_A.lo});
+    real f, df;
+    gate(v, x < 0, decay_of(product(one_part(v), sum)), w, &f, &df);
+    *y = x < GATE_END ? COPYSIGN(f, x) : x;
+    *derivative = near_crossing(x, GATE_CROSSING, (real)0.125, TERMS(GATE_TERMS), GATE_LOW, df);
+}
+
+#if BITS == 32
+static const real NORMAL_END = 15, NORMAL_K = 4;
+static const number NORMAL_DENSITY = {0x1.988454p-2f, -0x1.857936p-27f}; /* 1 / sqrt(2 pi) */
+static const real NORMAL_FIRST = 0x1.ef779p-2f, NORMAL_FIRST_LOW = 0x1.436d9ep-28f, NORMAL_SECOND_LOW = -0x1.4d97ccp-29f;
+static const real NORMAL_TERMS[11] = {-0x1.e3575p-4f, 0x1.e4192p-6f,   0x1.41bb28p-6f, -0x1.d04e78p-6f, 0x1.147c2p-6f,  -0x1.4401ap-8f,
+                                      -0x1.bcde36p-13f, 0x1.67328p-11f, -0x1.4205aep-14f, -0x1.83dcecp-14f, -0x1.2a38d8p-17f};
+static const number GELU_CROSSING = {0x1.80ead2p-1f, -0x1.a03fd4p-27f};
+static const real GELU_LOW = -0x1.69737ap-28f,
+                  GELU_TERMS[7] = {0x1.b9d99p-2f, 0x1.8d9a9p-2f, -0x1.2a2edp-6f, -0x1.d2f23cp-4f, -0x1.e40c78p-7f, 0x1.3a3328p-6f, 0x1.266d42p-8f};
+#else
+static const real NORMAL_END = 39.5, NORMAL_K = 6;
+static const number NORMAL_DENSITY = {0x1.9884533d43651p-2, -0x1.cbc0d30ebfd15p-56};
+static const real NORMAL_FIRST = 0x1.d8a13fa3b3f15p-2, NORMAL_FIRST_LOW = 0x1.4698b01365d4ep-56, NORMAL_SECOND_LOW = 0x1.ca60eafb1776ep-58;
+static const real NORMAL_TERMS[22] = {-0x1.9b57325149051p-4,  0x1.b281b31d1dc5cp-5,  -0x1.decb55bcfb47p-7,   -0x1.282d77a2cde01p-7,
+                                      0x1.2a5d0019e8cfp-6,    -0x1.1cf79c51ae157p-6, 0x1.8dd6971823441p-7,   -0x1.b2ac33694a97fp-8,
+                                      0x1.702d86ee08377p-9,   -0x1.bbc854e977785p-11, 0x1.fba9e03faf7dbp-14, 0x1.278a58f5141e4p-15,
+                                      -0x1.aea1f06b950d4p-16, 0x1.2c1f2a4554637p-18, 0x1.c6d1ef6e2c1fap-20,  -0x1.088fc93d7401p-20,
+                                      0x1.ea0e1db6bd164p-28,  0x1.15f102f4f04dep-23, -0x1.5e7d7414238a9p-26, -0x1.05fa48f7d1889p-26,
+                                      0x1.8fa99e55ddc8ap-29,  0x1.a212a770dd7b9p-30};
+static const number GELU_CROSSING = {0x1.80ead197f00b4p-1, -0x1.13e74c58cada8p-56};
+static const real GELU_LOW = 0x1.f7c1a23190c7cp-56,
+                  GELU_TERMS[13] = {0x1.b9d98fa5a3215p-2,   0x1.8d9a941de3ac4p-2,   -0x1.2a2ef9bb865b9p-6, -0x1.d2fa4c17c7468p-4,  -0x1.e4088244f46dep-7,
+                                    0x1.3e346dedfbee7p-6,   0x1.297b9d6a7a0eep-8,   -0x1.258a6b53aa413p-9, -0x1.8680ecfe250a9p-11, 0x1.86c4b8584e839p-13,
+                                    0x1.6957f7edc4974p-14,  -0x1.7559584df902dp-17, -0x1.003b3beefbc3p-17};
+#endif
+
+/* x Phi(x): Phi(-v) = e^(-v^2 / 2) R, R = P(t) / (v + 9/8), t = (v - K) / (v + K); f = v - v Phi(-v) and f' = 1 - m for x = v >= 0, f = -v Phi(-v) and
+ * f' = m for x = -v < 0, where m = e^(-v^2 / 2) (R - v / sqrt(2 pi)) */
+void NAME(spec_gelu)(real x, real parameter, real *y, real *derivative)
+{
+    (void)parameter;
+    const real v = ABS(x) > NORMAL_END ? NORMAL_END : ABS(x);
+    const number square = product(one_part(v), one_part(v));
+    const decay e = decay_of((number){(real)0.5 * square.hi, (real)0.5 * square.lo});
+
+    const real d = v + (real)1.125, d_lo = lost((real)1.125, v), dk = NORMAL_K + v, dk_lo = (NORMAL_K - dk) + v;
+    const real both = 1 / (d * dk), inverse = both * d, q = both * dk; /* 1 / dk and 1 / d */
+    const real error = FMA(-inverse, dk_lo, FMA(-inverse, dk, 1));
+    const real t = FMA(-2 * NORMAL_K, inverse * error, FMA(-2 * NORMAL_K, inverse, 1));
+    const real tail = polynomial(TERMS(NORMAL_TERMS), 0, t, t * t);
+    const real n = FMA(t, tail, NORMAL_FIRST);
+    const real n_lo = FMA(t, tail, NORMAL_FIRST - n) + FMA(t, NORMAL_SECOND_LOW, NORMAL_FIRST_LOW);
+    const real r_hi = n * q;
+    const number r = {r_hi, (FMA(-r_hi, d_lo, FMA(-r_hi, d, n)) + n_lo) * q};
+
+    const number h = product(product(one_part(v), r), e.u);
+    if (x < 0) *y = COPYSIGN(LDEXP(h.hi + h.lo, e.k), x);
+    else {
+        const real above = FMA(-e.s, h.hi, v), above_lo = FMA(-e.s, h.lo, FMA(-e.s, h.hi, v - above));
+        *y = x < NORMAL_END ? COPYSIGN(above + above_lo, x) : x;
+    }
+
+    const number dv = product((number){-NORMAL_DENSITY.hi, -NORMAL_DENSITY.lo}, one_part(v));
+    const number m = product((number){r.hi + dv.hi, lost(r.hi, dv.hi) + (dv.lo + r.lo)}, e.u);
+    const real left = LDEXP(m.hi + m.lo, e.k);
+    *derivative = near_crossing(x, GELU_CROSSING, (real)0.25, TERMS(GELU_TERMS), GELU_LOW, x < 0 ? left : 1 - left);
+}
+
+#if BITS == 32
+static const number MISH_CROSSING = {0x1.31432cp+0f, 0x1.a25b08p-29f};
+static const real MISH_LOW = -0x1.7b5fe8p-27f, MISH_TERMS[5] = {0x1.115accp-2f, 0x1.a34a28p-3f, 0x1.574f0ep-5f, -0x1.4c6e02p-6f, -0x1.031d06p-6f};
+#else
+static const number MISH_CROSSING = {0x1.31432c0d12d84p+0, 0x1.bf319154da21p-55};
+static const real MISH_LOW = 0x1.1ad72de557d4cp-56,
+                  MISH_TERMS[9] = {0x1.115acb42500bbp-2,  0x1.a34a251d8ad88p-3,  0x1.574f121a86915p-5,
+                                   -0x1.4c222fe6a16c4p-6, -0x1.03369d4b30acdp-6, -0x1.b87dd653789dap-9,
+                                   0x1.1e5e3053cd148p-10, 0x1.0360af7f0fa82p-10, 0x1.09f6fc50a87adp-12};
+#endif
+
+/* x tanh(log(1 + e^x)), q = e^-|x|. x = -v < 0: f = -v q C / D, f' = q (C D - 4 v (1 + q)) / D^2, C = 2 + q, D = 2 + 2q + q^2;
+ * x = v >= 0: f = v C / D, f' = 1 + 2q^2 (2 v (1 + q) - D) / D^2, C = 1 + 2q, D = C + 2q^2 */
+void NAME(spec_mish)(real x, real parameter, real *y, real *derivative)
+{
+    (void)parameter;
+    const real v = ABS(x) > SETTLED ? SETTLED : ABS(x);
+    const decay e = decay_of(one_part(v));
+    const number q = decayed(e);
+    const real a = x < 0 ? 2 : 1, b = x < 0 ? 1 : 2; /* D = a + 2q + b q^2 */
+    const number z = product(one_part(q.hi), one_part(q.hi));
+    const real q2 = q.hi + q.hi;
+    const number sum = {a + q2, FMA(2, q.lo, lost(a, q2))};
+    const number square = {b * z.hi, b * FMA(q2, q.lo, z.lo)}; /* b q^2 */
+    const real d = sum.hi + square.hi;
+    const divisor by = divisor_of((number){d, ((sum.hi - d) + square.hi) + FMA(b, FMA(q2, q.lo, z.lo), sum.lo)});
+    const number v4 = product(one_part(v * 4), one_and(q)); /* 4 v (1 + q) */
+    if (x < 0) {
+        const real c = 2 + q.hi;
+        const number numerator = {c, ((2 - c) + q.hi) + q.lo};
+        *y = COPYSIGN(LDEXP(quotient(product(product(one_part(v), e.u), numerator), by), e.k), x);
+        const number cd = product(numerator, by.d);
+        const number difference = {cd.hi + -v4.hi, lost(cd.hi, -v4.hi) + (cd.lo - v4.lo)};
+        *derivative = near_crossing(x, MISH_CROSSING, (real)0.0625, TERMS(MISH_TERMS), MISH_LOW, scaled_ratio(difference, e.u, e.k, by));
+    } else {
+        *y = x < SETTLED ? COPYSIGN(quotient(product(one_part(v), sum), by), x) : x;
+        const number v2 = {(real)0.5 * v4.hi, (real)0.5 * v4.lo};
+        const number difference = {v2.hi + -by.d.hi, lost(v2.hi, -by.d.hi) + (v2.lo - by.d.lo)};
+        *derivative = 1 + scaled_ratio(difference, square, 0, by);
+    }
+}
+
+#if BITS == 32
+static const number SIXTH = {0x1.555556p-3f, -0x1.555556p-28f};
+#else
+static const number SIXTH = {0x1.5555555555555p-3, 0x1.5555555555555p-57};
+#endif
+
+/* (x + 3) / 6, from 0 to 1 */
+void NAME(spec_hard_sigmoid)(real x, real parameter, real *y, real *derivative)
+{
+    (void)parameter;
+    const real sum = 3 + x, sum_lo = (3 - sum) + x;
+    const real inside = FMA(sum, SIXTH.hi, FMA(sum, SIXTH.lo, sum_lo * SIXTH.hi));
+    *y = x <= -3 ? 0 : x >= 3 ? 1 : inside;
+    *derivative = ABS(x) < 3 ? SIXTH.hi : x == x ? 0 : x;
+}
+
+void NAME(spec_hard_tanh)(real x, real parameter, real *y, real *derivative)
+{
+    (void)parameter;
+    *y = ABS(x) > 1 ? COPYSIGN(1, x) : x;
+    *derivative = ABS(x) < 1 ? 1 : x == x ? 0 : x;
+}
 
 typedef void activation(real x, real parameter, real *y, real *derivative);
 
