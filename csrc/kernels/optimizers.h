@@ -28,7 +28,11 @@ PREPARE(sgd)
 OPTIMIZER(sgd)
 {
     const V mu = v_set1(k[1]);
-    *s = k[1] != 0 ? v_fma(mu, *s, g) : g;
+    if (k[1] == 0) { /* as gradient descent: 0 times infinity is NaN, and -0 + 0 is not -0 */
+        *s = g;
+        return v_fma(v_set1(k[0]), g, theta);
+    }
+    *s = v_fma(mu, *s, g);
     return v_fma(v_set1(k[0]), k[2] != 0 ? v_fma(mu, *s, g) : *s, theta);
 }
 
