@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sysconfig
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from pynn import kernels
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "tests" / "specification" / "specification.c"
-FLAGS = ["-std=c11", "-O2", "-ffp-contract=off", "-fPIC", "-shared"]
+FLAGS = ["-std=c11", "-O2", "-ffp-contract=off", "-fPIC"]
 
 # ---- the specification -----------------------------------------------------------------------------------------------
 
@@ -36,9 +37,70 @@ class Layer(ctypes.Structure):
         ("parameter", ctypes.c_double),
         ("in", ctypes.c_size_t),
         ("out", ctypes.c_size_t),
-        ("weight", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
+        ("weight", ctypes.c_size_t),
+        ("bias", ctypes.c_size_t),
+        ("by_input", ctypes.c_int),
     )
+
+
+class Objective(ctypes.Structure):
+    """`objective`."""
+
+    _fields_ = (
+        ("in_double", ctypes.c_void_p),
+        ("in_type", ctypes.c_void_p),
+        ("parameter", ctypes.c_double),
+        ("labels", ctypes.c_int),
+    )
+
+
+class Penalty(ctypes.Structure):
+    """`penalty`."""
+
+    _fields_ = (
+        ("begin", ctypes.c_size_t),
+        ("end", ctypes.c_size_t),
+        ("l1", ctypes.c_double),
+        ("l2", ctypes.c_double),
+        ("decay", ctypes.c_double),
+    )
+
+
+class Optimizer(ctypes.Structure):
+    """`optimizer`."""
+
+    _fields_ = (
+        ("step", ctypes.c_void_p),
+        ("h", ctypes.c_double * 4),
+        ("r", ctypes.c_double * 3),
+        ("clip_value", ctypes.c_double),
+        ("clip_norm", ctypes.c_double),
+        ("s", ctypes.c_void_p),
+        ("u", ctypes.c_void_p),
+        ("penalties", ctypes.c_size_t),
+        ("penalty", ctypes.POINTER(Penalty)),
+    )
+
+
+HYPERPARAMETERS = {  # and the name of its function, for each class
+    "SGD": ("sgd", lambda o: (o.momentum, o.nesterov)),
+    "RMSProp": ("rmsprop", lambda o: (o.rho, o.epsilon, o.momentum)),
+    "Adagrad": ("adagrad", lambda o: (o.epsilon,)),
+    "Adam": ("adam", lambda o: (o.beta_1, o.beta_2, o.epsilon)),
+    "AdamW": ("adam", lambda o: (o.beta_1, o.beta_2, o.epsilon)),
+    "NAdam": ("nadam", lambda o: (o.beta_1, o.beta_2, o.epsilon, float(Decimal("0.96") ** Decimal(o.momentum_decay)))),
+    "Rprop": ("rprop", lambda o: (o.eta_minus, o.eta_plus, o.least_step, o.most_step)),
+}
+NOWHERE = 2 ** (8 * ctypes.sizeof(ctypes.c_size_t)) - 1
+
+
+def arrays_of(net):
+    """(array, whether it is a weight that lies by input, whether it is a bias) of all parameters in the order in which they lie."""
+    for layer in dense(net):
+        few = layer.out_features <= 15 and layer.in_features >= 2 * layer.out_features
+        yield layer.weight, not few, False
+        if layer.bias is not None:
+            yield layer.bias, False, True
 
 
 class Specification:
@@ -60,14 +122,16 @@ class Specification:
                 assert each.flags.c_contiguous
                 assert each.dtype in (self.dtype, np.int64, np.float64)
                 plain.append(ctypes.c_void_p(each.ctypes.data))
+            elif isinstance(each, (Objective, Optimizer)):
+                plain.append(ctypes.byref(each))
             else:
                 plain.append(kinds[type(each)](each) if type(each) in kinds else each)
         return function(*plain)
 
-    def has(self, activation):
-        return hasattr(self._library, f"spec_{activation}_f{8 * self.dtype.itemsize}")
+    def has(self, name):
+        return hasattr(self._library, f"spec_{name}_f{8 * self.dtype.itemsize}")
 
-    def _activation(self, name):
+    def _pointer(self, name):
         return ctypes.cast(self._function(name), ctypes.c_void_p)
 
     def affine(self, weight, x, bias=None):
@@ -92,51 +156,85 @@ class Specification:
 
     def activation(self, name, x, parameter):
         y = np.empty_like(x)
-        self._call("activation", self._activation(name), parameter, x.size, x, y)
+        self._call("activation", self._pointer(name), parameter, x.size, x, y)
         return y
 
     def activation_gradient(self, name, x, y_gradient, parameter):
         dx = np.empty_like(x)
-        self._call("activation_gradient", self._activation(name), parameter, x.size, x, y_gradient, dx)
+        self._call("activation_gradient", self._pointer(name), parameter, x.size, x, y_gradient, dx)
         return dx
 
-    def mean_squared_error(self, prediction, target):
-        return self._call("mean_squared_error", prediction.size, prediction, target, result=ctypes.c_double)
+    def objective(self, name, parameter=0.0, labels=False):
+        """What pynn calls ``name``, for ``cost``, ``cost_gradient`` and ``epoch``."""
+        if name == "softmax_cross_entropy":
+            return Objective(None, None, parameter, labels)
+        in_double = ctypes.cast(getattr(self._library, f"spec_{name}_f64"), ctypes.c_void_p)
+        return Objective(in_double, self._pointer(name), parameter, labels)
 
-    def mean_squared_error_gradient(self, prediction, target):
+    def cost(self, objective, prediction, target, weights=None):
+        rows, columns = prediction.shape if prediction.ndim == 2 else (prediction.size, 1)
+        return self._call("cost", objective, rows, columns, prediction, target, weights, result=ctypes.c_double)
+
+    def cost_gradient(self, objective, prediction, target, weights=None):
+        rows, columns = prediction.shape if prediction.ndim == 2 else (prediction.size, 1)
         gradient = np.empty_like(prediction)
-        self._call("mean_squared_error_gradient", prediction.size, prediction, target, gradient)
+        self._call("cost_gradient", objective, rows, columns, prediction, target, weights, gradient)
         return gradient
+
+    def optimizer(self, optimizer, runs):
+        """A fresh one like a pynn.Optimizer, with penalties for runs of parameters; and what it points to."""
+        name, values = HYPERPARAMETERS[type(optimizer).__name__]
+        states = np.zeros((2, runs[-1][1] if runs else 0), self.dtype)
+        made = Optimizer(self._pointer(name), (ctypes.c_double * 4)(*values(optimizer)), (ctypes.c_double * 3)(1, 1, 1))
+        made.clip_value, made.clip_norm = (
+            np.inf if limit is None else limit for limit in (optimizer.clip_value, optimizer.clip_norm)
+        )
+        made.s, made.u = states[0].ctypes.data, states[1].ctypes.data
+        made.penalties, made.penalty = len(runs), (Penalty * len(runs))(*(Penalty(*run) for run in runs))
+        return made, states
+
+    def optimize(self, optimizer, parameters, gradients, learning_rate):
+        """One step, in place."""
+        self._call("optimize", optimizer, parameters.size, parameters, gradients, float(learning_rate))
 
     def gradient_descent(self, parameters, gradients, learning_rate):
         updated = parameters.copy()
-        self._call("gradient_descent", updated.size, updated, gradients, float(learning_rate))
+        optimizer, _ = self.optimizer(pynn.SGD(), [(0, updated.size, 0, 0, 0)])
+        self.optimize(optimizer, updated, gradients, learning_rate)
         return updated
 
     def network(self, net):
-        """A copy of a pynn.Network for ``predict`` and ``epoch``; and its arrays."""
+        """A copy of a pynn.Network for ``predict`` and ``epoch``: layers, parameters, and an optimizer."""
         width = next(layer.in_features for layer in net.layers if isinstance(layer, pynn.Dense))
-        layers, kept = (Layer * len(net.layers))(), []
+        layers, size, runs = (Layer * len(net.layers))(), 0, []
+        arrays = list(arrays_of(net))
+        penalties = net.optimizer.l1, net.optimizer.l2, net.optimizer.weight_decay
+        for array, _, bias in arrays:
+            runs.append((size, size + array.size, *((0, 0, 0) if bias and not net.optimizer.regularize_bias else penalties)))
+            size += array.size
+        places = iter(zip(runs, arrays, strict=True))
         for row, layer in zip(layers, net.layers, strict=True):
             setattr(row, "in", width)
             if isinstance(layer, pynn.Dense):
+                (row.weight, *_), (_, row.by_input, _) = next(places)
+                row.bias = NOWHERE if layer.bias is None else next(places)[0][0]
                 row.f, width = None, layer.out_features
-                arrays = [None if each is None else np.array(each, order="C") for each in (layer.weight, layer.bias)]
-                row.weight, row.bias = (None if each is None else each.ctypes.data for each in arrays)
-                kept += [each for each in arrays if each is not None]
             else:
-                row.f, row.parameter = self._activation(layer.name).value, layer.parameter or 0
+                row.f, row.parameter = self._pointer(layer.name).value, layer.parameter or 0
             row.out = width
-        return layers, kept
+        return layers, parameters_of(net), self.optimizer(net.optimizer, runs)
 
-    def predict(self, layers, x):
+    def predict(self, layers, parameters, x):
         y = np.empty((len(x), layers[-1].out), self.dtype)
-        self._call("predict", len(layers), layers, len(x), x, y)
+        self._call("predict", len(layers), layers, parameters, len(x), x, y)
         return y
 
-    def epoch(self, layers, x, y, order, batch, learning_rate):
+    def epoch(self, layers, parameters, objective, optimizer, learning_rate, x, y, weights, order, batch):
         costs = np.empty(-(-len(x) // batch))
-        self._call("epoch", len(layers), layers, len(x), x, y, order, batch, float(learning_rate), costs)
+        self._call(
+            "epoch", len(layers), layers, parameters.size, parameters, objective, optimizer, float(learning_rate),
+            len(x), x, y, weights, order, batch, costs,
+        )  # fmt: skip
         return costs
 
 
@@ -149,13 +247,13 @@ def specifications(tmp_path_factory):
     if compiler is None:
         pytest.skip("no C compiler to build tests/specification/specification.c: tried $CC, cc, gcc and clang")
     folder = tmp_path_factory.mktemp("specification")
-    found = {}
+    library, objects = folder / "specification.so", []
     for dtype in DTYPES:
         bits = 8 * np.dtype(dtype).itemsize
-        library = folder / f"specification_f{bits}.so"
-        subprocess.run([*compiler, *FLAGS, f"-DBITS={bits}", str(SOURCE), "-o", str(library), "-lm"], check=True)
-        found[dtype] = Specification(ctypes.CDLL(str(library)), dtype)
-    return found
+        objects.append(str(folder / f"specification_f{bits}.o"))
+        subprocess.run([*compiler, *FLAGS, f"-DBITS={bits}", "-c", str(SOURCE), "-o", objects[-1]], check=True)
+    subprocess.run([*compiler, "-shared", *objects, "-o", str(library), "-lm"], check=True)
+    return {dtype: Specification(ctypes.CDLL(str(library)), dtype) for dtype in DTYPES}
 
 
 @pytest.fixture
@@ -163,12 +261,15 @@ def specification(specifications, dtype):
     return specifications[dtype]
 
 
-def epoch_cost(costs, rows, batch):
-    """Each batch's cost times its rows is rounded to double precision, then the exact sum of these, then that over all rows."""
+def epoch_cost(costs, rows, batch, weights=None):
+    """Each batch's cost times its rows, or the sum of their weights in double precision, is rounded to that, then the exact sum of
+    these, then that over all of them."""
     counts = [min(batch, rows - first) for first in range(0, rows, batch)]
+    if weights is not None:
+        counts = [sum(map(float, weights[first : first + batch])) for first in range(0, rows, batch)]
     weighted = [float(cost) * count for cost, count in zip(costs, counts, strict=True)]
     try:
-        return float(sum(map(Fraction, weighted))) / rows
+        return float(sum(map(Fraction, weighted))) / (float(sum(map(Fraction, counts))) or 1)
     except (OverflowError, ValueError):  # not a number, or larger than there are
         return np.nan if np.isnan(costs).any() else np.inf
 
@@ -304,6 +405,7 @@ def exhaustive(request):
     return request.config.getoption("--exhaustive")
 
 
+COSTS = list(kernels.COSTS)
 NUMBERS_OF_THREADS = itertools.cycle((1, 2, 3, 4, 2))  # five, so that each instruction set meets each of them in time
 
 
@@ -347,16 +449,131 @@ def descended(parameters, gradients, rate):
     return updated
 
 
-def test_cost_and_update_are_the_specified_operations(specification, dtype, exhaustive):
-    random = generator(2)
-    sizes = [*range(131), *random.integers(131, 5000, 40), 2**17 + 5, 2**18 + 77]  # the last ones are shared out among threads
-    for n in sizes * (20 if exhaustive else 2):
-        p, t, what = numbers(random, n, dtype), numbers(random, n, dtype), f"{dtype}, {n} elements"
+def costs_to_try(random, cost):
+    """(parameter, how a kernel is told)."""
+    row = kernels.COSTS[cost]
+    return [(row.default, {}), *((value, {"parameter": value}) for value in (0.37, random.random() + 0.5) if row.parameter)]
+
+
+def predictions(random, shape, dtype):
+    """Predictions and targets of any kind, often near each other, or 0 and 1 as targets."""
+    p, t = numbers(random, shape, dtype), numbers(random, shape, dtype)
+    kind = random.choice(["apart", "near", "of the order of 1", "zero or one"])
+    with np.errstate(all="ignore"):
+        if kind == "near":
+            t = p + t * p.dtype.type(1e-3)
+        elif kind == "of the order of 1":
+            p, t = (numbers(random, shape, dtype, ["uniform"]) * p.dtype.type(10) for _ in range(2))
+        elif kind == "zero or one":
+            t = (t > 0).astype(dtype)
+    return p, t
+
+
+SIZES = [*range(70), 127, 128, 129, 255, 256, 257, 1000, 2**17 + 5]  # costs are computed by 256; the last one is shared out among threads
+
+
+@pytest.mark.parametrize("cost", COSTS)
+def test_costs_are_the_specified_operations(specification, dtype, cost, exhaustive):
+    random = generator(2, COSTS.index(cost))
+    for n in SIZES * (20 if exhaustive else 2):
+        p, t = predictions(random, n, dtype)
+        for parameter, given in costs_to_try(random, cost):
+            what, objective = f"{cost} with {given}, {dtype}, {n} elements", specification.objective(cost, parameter)
+            held(specification.cost(objective, p, t), what, kernels.cost, cost, p, t, **given)
+            gradient = specification.cost_gradient(objective, p, t)
+            held(gradient, f"gradient of {what}", kernels.cost_gradient, cost, p, t, **given)
+    for rows, columns in [*random.integers(0, 20, (20, 2)), (1, 300), (300, 1), (200, 100)]:  # with a weight for each row
+        p, t = predictions(random, (rows, columns), dtype)
+        w = numbers(random, rows, dtype) if random.random() < 0.5 else np.abs(numbers(random, rows, dtype, ["uniform"]))
+        objective, what = specification.objective(cost, kernels.COSTS[cost].default), f"{cost}, {rows} rows of {columns} with weights"
+        held(specification.cost(objective, p, t, w), what, kernels.cost, cost, p, t, w)
+        held(specification.cost_gradient(objective, p, t, w), f"gradient of {what}", kernels.cost_gradient, cost, p, t, w)
+
+
+def test_costs_are_the_specified_operations_on_hard_points(specification, dtype):
+    """On all exponents and at the seams, as activations."""
+    random = generator(6)
+    p = hard_points(random, dtype, 2**8 if dtype == "float32" else 2**5)
+    t = numbers(random, p.size, dtype, ["special"])
+    for cost in COSTS:
+        for target in (np.zeros_like(p), t):
+            objective = specification.objective(cost, kernels.COSTS[cost].default)
+            gradient = specification.cost_gradient(objective, p, target)
+            held(gradient, f"gradient of {cost}, {dtype}", kernels.cost_gradient, cost, p, target)
+            for first in range(0, p.size, 997):  # short sums, in which an element cannot hide
+                some, aim = p[first : first + 3], target[first : first + 3]
+                assert same_bits(kernels.cost(cost, some, aim), specification.cost(objective, some, aim)), f"{cost}, {some}, {aim}"
+
+
+def test_the_softmax_cross_entropy_is_the_specified_operations(specification, dtype, exhaustive):
+    random = generator(7)
+    for rows, columns in [*random.integers(1, 40, (200 if exhaustive else 40, 2)), (1, 255), (2, 256), (3, 257), (200, 100)]:
+        x = numbers(random, (rows, columns), dtype)
+        if random.random() < 0.5:
+            x = (numbers(random, (rows, columns), dtype, ["uniform"]) * random.choice([1, 30, 200])).astype(dtype)
+        smoothing = float(random.choice([0.0, 0.1, 0.37]))
+        w = None if random.random() < 0.5 else np.abs(numbers(random, rows, dtype, ["uniform"]))
+        if random.random() < 0.5:
+            t = random.integers(0, columns, rows)
+            given = t.astype(dtype)
+        else:
+            t = given = numbers(random, (rows, columns), dtype, ["uniform", "zeros", "special"])
+        objective = specification.objective("softmax_cross_entropy", smoothing, t.ndim == 1)
+        what = f"softmax cross-entropy of {rows} rows of {columns} by {smoothing}, {dtype}, targets of shape {t.shape}"
+        cost = pynn.SoftmaxCrossEntropy(smoothing)
+        held(specification.cost(objective, x, given, w), what, cost, x, t, w)
+        held(specification.cost_gradient(objective, x, given, w), f"gradient of {what}", cost.gradient, x, t, w)
+
+
+def test_gradient_descent_is_the_specified_operation(specification, dtype, exhaustive):
+    random = generator(8)
+    for n in SIZES * (20 if exhaustive else 2):
+        theta, g, what = numbers(random, n, dtype), numbers(random, n, dtype), f"{dtype}, {n} elements"
         rate = float(random.choice([0.1, 0.003, 1.0, 0.0, 1e-40, 1e30, random.random()]))
-        cost, gradient = specification.mean_squared_error(p, t), specification.mean_squared_error_gradient(p, t)
-        held(cost, f"mean_squared_error, {what}", kernels.mean_squared_error, p, t)
-        held(gradient, f"mean_squared_error_gradient, {what}", kernels.mean_squared_error_gradient, p, t)
-        held(specification.gradient_descent(p, t, rate), f"gradient_descent by {rate}, {what}", descended, p, t, rate)
+        held(specification.gradient_descent(theta, g, rate), f"gradient_descent by {rate}, {what}", descended, theta, g, rate)
+
+
+def random_optimizer(random, name):
+    """A function that makes the same optimizer again and again, with penalties and limits now and then."""
+    rate = float(random.choice([0.3, 0.1, 0.02, 0.003]))
+    own = {
+        "SGD": lambda: {"momentum": random.choice([0.0, 0.5, 0.9]), "nesterov": random.random() < 0.5},
+        "RMSProp": lambda: {"rho": random.choice([0.9, 0.99]), "momentum": random.choice([0.0, 0.9])},
+        "Rprop": lambda: {"most_step": random.choice([50.0, 0.1])},
+    }.get(name, dict)()
+    for option, values in {
+        "weight_decay": (0.01, 0.3), "l1": (0.01, 1e-4), "l2": (0.01, 0.3), "clip_value": (0.1, 0.001, 2.0), "clip_norm": (0.1, 1.0, 30.0)
+    }.items():  # fmt: skip
+        if random.random() < 0.3:
+            own[option] = float(random.choice(values))
+    own["regularize_bias"] = bool(random.random() < 0.5)
+    return lambda: getattr(pynn, name)(rate, **own)
+
+
+def stepped(made, parameters, gradients):
+    optimizer, updated = made(), parameters.copy()
+    for each in gradients:
+        optimizer.step(updated, each)
+    return updated
+
+
+@pytest.mark.parametrize("name", HYPERPARAMETERS)
+def test_optimizers_are_the_specified_operations(specification, dtype, name, exhaustive):
+    random = generator(9, list(HYPERPARAMETERS).index(name))
+    for n in [*range(40), 127, 4095, 4096, 4097, 9000, 2**14 + 5] * (20 if exhaustive else 1):
+        made, kinds = random_optimizer(random, name), [["uniform"], None][int(random.random() < 0.5)]
+        theta, gradients = numbers(random, n, dtype, kinds), [numbers(random, n, dtype, kinds) for _ in range(4)]
+        plain, specified = made(), theta.copy()
+        optimizer, _kept = specification.optimizer(plain, [(0, n, plain.l1, plain.l2, plain.weight_decay)])
+        for each in gradients:
+            specification.optimize(optimizer, specified, each, plain.learning_rate)
+        held(specified, f"four steps of {plain}, {dtype}, {n} elements", stepped, made, theta, gradients)
+
+
+def test_the_specification_has_every_cost_and_optimizer(specification):
+    assert all(specification.has(cost) for cost in COSTS)
+    known = {name for name, each in vars(pynn).items() if isinstance(each, type) and issubclass(each, pynn.Optimizer)}
+    assert known - {"Optimizer"} == set(HYPERPARAMETERS)
 
 
 def hard_points(random, dtype, each):
@@ -427,7 +644,7 @@ def test_constants_are_those_of_the_specification():
 # ---- trainings -------------------------------------------------------------------------------------------------------
 
 
-def random_network(random, widths, dtype, seed):
+def random_network(random, widths, dtype, seed, optimizer=None, cost=None):
     """A function that makes the same network again and again."""
     layers = [(pynn.Tanh,)] if random.random() < 0.1 else []
     for inputs, outputs in itertools.pairwise(widths):
@@ -436,29 +653,50 @@ def random_network(random, widths, dtype, seed):
             row = kernels.ACTIVATIONS[name]
             own = (float(random.choice([row.default, 0.37])),) if row.parameter else ()
             layers.append((getattr(pynn, row.class_name), *own))
-    optimizer = pynn.SGD(float(random.choice([0.3, 0.1, 0.02, 0.003])))
-    return lambda: pynn.Network([made(*of) for made, *of in layers], optimizer=optimizer, dtype=dtype, seed=seed)
+    rate = float(random.choice([0.3, 0.1, 0.02, 0.003]))
+    optimizer, cost = optimizer or (lambda: pynn.SGD(rate)), cost or pynn.MSE
+    return lambda: pynn.Network([made(*of) for made, *of in layers], cost(), optimizer(), dtype=dtype, seed=seed)
 
 
 def dense(net):
     return [layer for layer in net.layers if isinstance(layer, pynn.Dense)]
 
 
-def learnt(net):
-    """All parameters, weights in C order."""
-    arrays = [each for layer in dense(net) for each in (layer.weight, layer.bias) if each is not None]
-    return np.concatenate([each.ravel() for each in arrays])
+def parameters_of(net):
+    """All parameters in the order in which they lie."""
+    return np.concatenate([(each.T if by_input else each).ravel() for each, by_input, _ in arrays_of(net)])
 
 
-def fit(net, x, y, batch, shuffle):
-    return net.fit(x, y, epochs=2, batch_size=batch, shuffle=shuffle, on_divergence="ignore").cost
+def fit(net, x, y, weights, batch, shuffle):
+    return net.fit(x, y, 2, batch, shuffle, sample_weight=weights, on_divergence="ignore").cost
 
 
-def fit_in_pieces_of_one_step(net, x, y, batch, shuffle):
-    return net.fit(x, y, epochs=2, batch_size=batch, shuffle=shuffle, progress=lambda _: None, on_divergence="ignore").cost
+def fit_in_pieces_of_one_step(net, x, y, weights, batch, shuffle):
+    return net.fit(x, y, 2, batch, shuffle, progress=lambda _: None, sample_weight=weights, on_divergence="ignore").cost
 
 
-def train_step(net, x, y, batch, shuffle):
+class FromPython:
+    """A cost as someone else would write it, so that a network goes layer by layer."""
+
+    def __init__(self, cost):
+        self.cost = cost
+        self.takes_labels = getattr(cost, "takes_labels", False)
+
+    def __call__(self, prediction, target, sample_weight=None):
+        return self.cost(prediction, target, sample_weight)
+
+    def gradient(self, prediction, target, sample_weight=None):
+        return self.cost.gradient(prediction, target, sample_weight)
+
+
+def fit_layer_by_layer(net, x, y, weights, batch, shuffle):
+    net.cost = FromPython(net.cost)
+    assert not net._trains_in_c()
+    return fit(net, x, y, weights, batch, shuffle)
+
+
+def train_step(net, x, y, weights, batch, shuffle):
+    assert weights is None
     costs = []
     for _ in range(2):
         order = net._random.permutation(len(x)) if shuffle else np.arange(len(x))
@@ -467,31 +705,38 @@ def train_step(net, x, y, batch, shuffle):
     return costs
 
 
-def check_training(specification, dtype, seed, draw):
+def check_training(specification, dtype, seed, draw, optimizer=None, cost=None, classes=False):
     random = generator(4, seed)
     widths, rows, batch = draw(random)
     widths, rows, batch = [int(n) for n in widths], int(rows), int(random.integers(1, min(rows, batch) + 1))
-    network, shuffle = random_network(random, widths, dtype, seed), bool(random.random() < 0.7)
+    network, shuffle = random_network(random, widths, dtype, seed, optimizer, cost), bool(random.random() < 0.7)
     x, y = (numbers(random, (rows, width), dtype, ["uniform"]) for width in (widths[0], widths[-1]))
-    what = f"{network()}, {rows} rows, batches of {batch}, shuffle={shuffle}"
+    weights = np.abs(numbers(random, rows, dtype, ["uniform"])) if cost and random.random() < 0.3 else None
+    labels = random.integers(0, widths[-1], rows) if classes else y
+    aim = labels.astype(dtype)
+    what = f"{network()}, {rows} rows, batches of {batch}, shuffle={shuffle}, with{'' if weights is not None else 'out'} weights"
 
     net, source = network(), Random(seed)
     for layer in dense(net):
         (outputs, inputs), first = layer.weight.shape, layer.weight
         assert same_bits(first, source.weight(outputs, inputs, 6 / (inputs + outputs), dtype)), f"first weights, {what}"
-    (layers, arrays), costs = specification.network(net), []
+    (layers, parameters, (update, _kept)), costs = specification.network(net), []
+    objective = specification.objective(net.cost.name, net.cost.parameter or 0.0, classes)
     for _ in range(2):
         order = source.order(rows) if shuffle else np.arange(rows)
-        costs.append(epoch_cost(specification.epoch(layers, x, y, order, batch, net.optimizer.learning_rate), rows, batch))
-    parameters, prediction = np.concatenate([each.ravel() for each in arrays]), specification.predict(layers, x)
+        rate = net.optimizer.learning_rate
+        steps = specification.epoch(layers, parameters, objective, update, rate, x, aim, weights, order, batch)
+        costs.append(epoch_cost(steps, rows, batch, None if weights is None else weights[order]))
+    prediction = specification.predict(layers, parameters, x)
     specified = np.concatenate([costs, parameters, prediction.ravel(), prediction[0]])
 
     def computed(way):
         net = network()
-        costs = way(net, x, y, batch, shuffle)
-        return np.concatenate([costs, learnt(net), net.predict(x).ravel(), net.predict(x[0])])
+        costs = way(net, x, labels, weights, batch, shuffle)
+        return np.concatenate([costs, parameters_of(net), net.predict(x).ravel(), net.predict(x[0])])
 
-    for way in (fit, fit_in_pieces_of_one_step, train_step):
+    ways = [fit, fit_in_pieces_of_one_step, *([train_step] if weights is None else []), *([fit_layer_by_layer] if cost else [])]
+    for way in ways:
         held(specified, f"{way.__name__}, {what}", computed, way)
     return np.isfinite(specified).all()
 
@@ -510,6 +755,37 @@ def test_trainings_are_the_specified_operations(specification, dtype, kind, exha
     number, draw = TRAININGS[kind]
     finite = [check_training(specification, dtype, seed, draw) for seed in range(number * (20 if exhaustive else 1))]
     assert sum(finite) > 0.7 * len(finite)  # those that diverge say little about bits
+
+
+def small(random):
+    return random.integers(1, 40, random.integers(2, 4)), random.integers(1, 30), 12
+
+
+@pytest.mark.parametrize("cost", COSTS)
+def test_trainings_with_each_cost_are_the_specified_operations(specification, dtype, cost, exhaustive):
+    made = getattr(pynn, kernels.COSTS[cost].class_name)
+    for seed in range(100, 400 if exhaustive else 105):
+        check_training(specification, dtype, seed, small, cost=made)
+
+
+def test_trainings_on_classes_are_the_specified_operations(specification, dtype, exhaustive):
+    for seed in range(100, 400 if exhaustive else 108):
+        smoothing = 0.1 * (seed % 3)
+        check_training(specification, dtype, seed, small, cost=lambda: pynn.SoftmaxCrossEntropy(smoothing), classes=seed % 2 > 0)
+
+
+@pytest.mark.parametrize("name", HYPERPARAMETERS)
+def test_trainings_with_each_optimizer_are_the_specified_operations(specification, dtype, name, exhaustive):
+    for seed in range(200, 500 if exhaustive else 205):
+        optimizer = random_optimizer(generator(5, seed), name)
+        check_training(specification, dtype, seed, small, optimizer, pynn.MSE)
+
+
+def test_trainings_with_each_optimizer_on_many_parameters_are_the_specified_operations(specification, dtype):
+    """A length of more than 4096 squares, in the order in which weights lie, by threads."""
+    for seed, name in enumerate(HYPERPARAMETERS):
+        optimizer = lambda name=name: getattr(pynn, name)(0.01, clip_norm=0.03, l2=0.01)
+        check_training(specification, dtype, 600 + seed, lambda random: ([70, 110, 15, 4], 30, 20), optimizer, pynn.MSE)
 
 
 def test_the_order_of_rows_and_first_weights_are_written_down(dtype):

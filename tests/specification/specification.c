@@ -1,7 +1,8 @@
 /* specification.c: what pynn computes, one rounded operation after another, as plainly as C can say it.
  *
  * docs/reproducibility.md says the same in words, and tests/test_specification.py holds every kernel to it, bit by bit. It shares nothing with
- * csrc/ and is slow. It is compiled once for each type, by -DBITS=32 and -DBITS=64, with -ffp-contract=off.
+ * csrc/ and is slow. It is compiled once for each type, by -DBITS=32 and -DBITS=64, with -ffp-contract=off, and both are linked into one library,
+ * for costs are computed in double precision.
  *
  * + - * / round to the nearest number of the type they are written for, ties to even; FMA(a, b, c) is a b + c rounded once. All other functions used here
  * are exact. Matrices lie row after row: X (rows, in), W (out, in), Y (rows, out), gradients as what they belong to.
@@ -23,6 +24,7 @@ typedef float real;
 #define ABS fabsf
 #define COPYSIGN copysignf
 #define LDEXP ldexpf
+#define SQRT sqrtf
 #else
 typedef double real;
 #define NAME(name) name##_f64
@@ -30,7 +32,17 @@ typedef double real;
 #define ABS fabs
 #define COPYSIGN copysign
 #define LDEXP ldexp
+#define SQRT sqrt
 #endif
+
+static real *room(size_t n)
+{
+    real *const memory = malloc((n + 1) * sizeof(real));
+    if (!memory) abort();
+    return memory;
+}
+
+static real sign(real x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
 
 /* ---- dense layers ------------------------------------------------------------------------------------------------------ */
 
@@ -311,8 +323,10 @@ typedef struct {
 
 #if BITS == 32
 static const real SETTLED = 128;
+static const real LN_2 = 0x1.62e43p-1f, LARGEST = 0x1.fffffep127f;
 #else
 static const real SETTLED = 1060;
+static const real LN_2 = 0x1.62e42fefa39efp-1, LARGEST = 0x1.fffffffffffffp1023;
 #endif
 
 static decay decay_of(number v)
@@ -632,35 +646,392 @@ void NAME(spec_activation_gradient)(activation *f, double parameter, size_t n, c
     }
 }
 
-/* ---- cost and update --------------------------------------------------------------------------------------------------- */
+/* ---- costs: spec_<name>(p, t) gives c(p, t) and gradient = dc/dp, for some with a parameter ------------------------------ */
 
-/* 1/n sum (p_i - t_i)^2, all of it in double precision: eight chains, added as a tree; 0 where n is 0 */
-double NAME(spec_mean_squared_error)(size_t n, const real *prediction, const real *target)
+void NAME(spec_mse)(real p, real t, real parameter, real *c, real *gradient)
+{
+    (void)parameter;
+    const real d = p - t;
+    *c = d * d;
+    *gradient = d + d;
+}
+
+void NAME(spec_mae)(real p, real t, real parameter, real *c, real *gradient)
+{
+    (void)parameter;
+    const real d = p - t;
+    *c = ABS(d);
+    *gradient = ABS(d) > 0 ? COPYSIGN(1, d) : d;
+}
+
+/* parameter: delta */
+void NAME(spec_huber)(real p, real t, real delta, real *c, real *gradient)
+{
+    const real d = p - t, w = ABS(d) > delta ? delta : ABS(d);
+    *c = w * FMA(w, (real)-0.5, ABS(d));
+    *gradient = COPYSIGN(w, d);
+}
+
+/* parameter: quantile */
+void NAME(spec_quantile)(real p, real t, real quantile, real *c, real *gradient)
+{
+    const real d = t - p;
+    *c = (d < 0 ? 1 - quantile : quantile) * ABS(d);
+    *gradient = d > 0 ? -quantile : d < 0 ? 1 - quantile : d;
+}
+
+/* log cosh d = |d| + log(1 + e^-2|d|) - log 2, below 1/4 its series */
+void NAME(spec_log_cosh)(real p, real t, real parameter, real *c, real *gradient)
+{
+    static const real series[9] = {0.5,
+                                   (real)(-1.0 / 12),
+                                   (real)(1.0 / 45),
+                                   (real)(-17.0 / 2520),
+                                   (real)(31.0 / 14175),
+                                   (real)(-691.0 / 935550),
+                                   (real)(10922.0 / 42567525),
+                                   (real)(-929569.0 / 10216206000),
+                                   (real)(3202291.0 / 97692469875)};
+    const real d = p - t, z = d * d;
+    real rest, unused;
+    if (ABS(d) < (real)0.25) *c = z * polynomial(TERMS(series), 1, z, z * z);
+    else {
+        NAME(spec_softplus)(-2 * ABS(d), 0, &rest, &unused);
+        *c = ABS(d) + (rest - LN_2);
+    }
+    NAME(spec_tanh)(d, parameter, gradient, &unused);
+}
+
+void NAME(spec_poisson)(real p, real t, real parameter, real *c, real *gradient)
+{
+    (void)parameter;
+    const decay e = decay_of(one_part(ABS(p)));
+    const real down = LDEXP(e.u.hi, e.k), exponential = p > 0 ? 1 / down : down;
+    *c = exponential - t * p;
+    *gradient = exponential - t;
+}
+
+void NAME(spec_binary_cross_entropy)(real p, real t, real parameter, real *c, real *gradient)
+{
+    real rest, m; /* log(1 + e^-|p|), 1 / (1 + e^|p|) */
+    NAME(spec_softplus)(-ABS(p), parameter, &rest, &m);
+    const real off = (p > 0 ? 1 : 0) - t;
+    *c = FMA(ABS(p) > LARGEST ? COPYSIGN(LARGEST, p) : p, off, rest);
+    *gradient = p > 0 ? off - m : m - t;
+}
+
+/* ---- sums along rows, softmax ------------------------------------------------------------------------------------------- */
+
+/* e^v = 2^k (1 + p) for v <= 0 or NaN */
+real NAME(spec_exponential)(real v)
+{
+    const real k = FMA(-v < LAST ? -v : LAST, -LOG2_E, ROUNDER) - ROUNDER;
+    const real w = FMA(k, -LN_2_HIGH, -(-v > END ? END : -v));
+    const real r_lo = k * -LN_2_LOW;
+    const real r = w + r_lo, z = r * r;
+    const real p = w + FMA(z, polynomial(TERMS(EXP_TERMS), 0, r, z), r_lo);
+    return LDEXP(1 + p, (int)k);
+}
+
+/* sixteen chains, element j in chain j mod 16, are added so */
+static real sum_of_sixteen(const real *chain)
+{
+    real eight[8], four[4];
+    for (int i = 0; i < 8; i++) eight[i] = chain[i] + chain[i + 8];
+    for (int i = 0; i < 4; i++) four[i] = eight[i] + eight[i + 4];
+    return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
+static real largest(size_t n, const real *x)
+{
+    real m = (real)-INFINITY;
+    for (size_t j = 0; j < n; j++)
+        if (x[j] > m) m = x[j]; /* NaN is passed over */
+    return m;
+}
+
+/* x - m, 0 where they are the same infinity */
+static real below(real x, real m) { return x == m ? 0 : x - m; }
+
+#if BITS == 64
+/* log x for x >= 1: x = 2^k m, sqrt(1/2) <= m < sqrt 2, f = m - 1, s = f / (2 + f), log m = 2 artanh s */
+double spec_logarithm_f64(double x)
+{
+    if (x != x) return x;
+    int k;
+    double m = frexp(x, &k);
+    if (m < sqrt(0.5)) {
+        m = 2 * m;
+        k = k - 1;
+    }
+    const double f = m - 1, s = f / (m + 1), z = s * s;
+    double sum = 1.0 / 23;
+    for (int n = 21; n >= 3; n -= 2) sum = sum * z + 1.0 / n;
+    return k * LN_2_HIGH + (f - (s * (f - 2 * z * sum) - k * LN_2_LOW));
+}
+#else
+double spec_logarithm_f64(double x);
+double spec_exponential_f64(double v);
+#endif
+
+/* ---- what training makes small ------------------------------------------------------------------------------------------ */
+
+typedef void cost(real p, real t, real parameter, real *c, real *gradient);
+typedef void cost_f64(double p, double t, double parameter, double *c, double *gradient);
+
+typedef struct {
+    cost_f64 *in_double; /* c is computed in double precision, */
+    cost *in_type;       /* its gradient in the type; NULL: the cross-entropy of a softmax */
+    double parameter;    /* label smoothing of the cross-entropy */
+    int labels;          /* whether its target is the number of a class in each row, and not a row of probabilities */
+} objective;
+
+/* sum_i c(p_i, t_i) in double precision: eight chains, added as a tree */
+static double sum_of_costs(const objective *o, size_t n, const real *p, const real *t)
 {
     double chain[8] = {0};
     for (size_t i = 0; i < n; i++) {
-        const double difference = (double)prediction[i] - (double)target[i], square = difference * difference;
-        chain[i % 8] = chain[i % 8] + square;
+        double c, unused;
+        o->in_double((double)p[i], (double)t[i], o->parameter, &c, &unused);
+        chain[i % 8] = chain[i % 8] + c;
     }
-    const double sum = ((chain[0] + chain[1]) + (chain[2] + chain[3])) + ((chain[4] + chain[5]) + (chain[6] + chain[7]));
-    return n ? sum / (double)n : 0;
+    return ((chain[0] + chain[1]) + (chain[2] + chain[3])) + ((chain[4] + chain[5]) + (chain[6] + chain[7]));
 }
 
-/* twice p_i - t_i, times 1/n, which is computed in double precision and then rounded to the type */
-void NAME(spec_mean_squared_error_gradient)(size_t n, const real *prediction, const real *target, real *gradient)
+/* the number of the class, or -1 where there is none of that number */
+static double class_of(real label, size_t classes)
 {
-    const real scale = (real)(1.0 / (double)n);
+    return label >= 0 && label < (real)classes && label == (real)(size_t)label ? (double)label : -1;
+}
+
+/* The same sixteen chains in double precision */
+static double sum_of_sixteen_f64(const double *chain)
+{
+    double eight[8], four[4];
+    for (int i = 0; i < 8; i++) eight[i] = chain[i] + chain[i + 8];
+    for (int i = 0; i < 4; i++) four[i] = eight[i] + eight[i + 4];
+    return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
+/* sum_j u_j (log S - d_j), d_j = x_j - max x, S = sum_j e^d_j, u_j = (1 - a) t_j + a / n, a being the label smoothing; in double precision */
+static double cross_entropy(const objective *o, size_t n, const real *x, const real *target)
+{
+    const double class = o->labels ? class_of(*target, n) : 0;
+    const real m = largest(n, x);
+    double chain[16] = {0}, sum[16] = {0};
+    if (class < 0) return NAN;
+    for (size_t j = 0; j < n; j++)
+        chain[j % 16] = chain[j % 16] + spec_exponential_f64(x[j] == m ? 0 : (double)x[j] - (double)m);
+    const double log_sum = spec_logarithm_f64(sum_of_sixteen_f64(chain));
+    for (size_t j = 0; j < n; j++) {
+        const double t = o->labels ? (double)j == class : (double)target[j];
+        const double u = (1 - o->parameter) * t + o->parameter / (double)n;
+        if (u != 0) sum[j % 16] = sum[j % 16] + u * (log_sum - (x[j] == m ? 0 : (double)x[j] - (double)m));
+    }
+    return log_sum == log_sum ? sum_of_sixteen_f64(sum) : NAN;
+}
+
+/* (e^d_j sum_k u_k / S - u_j) scale */
+static void cross_entropy_gradient(const objective *o, size_t n, double scale, const real *x, const real *target, real *gradient)
+{
+    const double class = o->labels ? class_of(*target, n) : 0;
+    const real keep = (real)(1 - o->parameter), rest = (real)(o->parameter / (double)n), m = largest(n, x);
+    real chain[16] = {0}, targets[16] = {0};
+    for (size_t j = 0; j < n; j++) {
+        chain[j % 16] = chain[j % 16] + NAME(spec_exponential)(below(x[j], m));
+        if (!o->labels) targets[j % 16] = targets[j % 16] + FMA(keep, target[j], rest);
+    }
+    const real total = class < 0 ? (real)NAN : o->labels ? 1 : sum_of_sixteen(targets), share = total / sum_of_sixteen(chain);
+    for (size_t j = 0; j < n; j++) {
+        const real u = !o->labels ? FMA(keep, target[j], rest) : (double)j == class ? keep + rest : rest;
+        gradient[j] = FMA(NAME(spec_exponential)(below(x[j], m)), share, -u) * (real)scale;
+    }
+}
+
+/* What the costs of all rows together are divided by */
+static double size_of(const objective *o, size_t rows, size_t columns, const real *weights)
+{
+    double sum = weights ? 0 : (double)rows;
+    if (weights)
+        for (size_t i = 0; i < rows; i++) sum = sum + (double)weights[i];
+    return o->in_type ? sum * (double)columns : sum;
+}
+
+/* The mean cost of a batch; weights, one for each row, may be NULL. 0 where there is nothing to divide by. */
+double NAME(spec_cost)(const objective *o, size_t rows, size_t columns, const real *prediction, const real *target, const real *weights)
+{
+    const double size = size_of(o, rows, columns, weights);
+    if (!rows || !columns) return 0;
+    if (o->in_type && !weights) return sum_of_costs(o, rows * columns, prediction, target) / size;
+    double sum = 0;
+    for (size_t i = 0; i < rows; i++) {
+        const real *const p = prediction + i * columns, *const t = target + i * (o->labels ? 1 : columns);
+        const double c = o->in_type ? sum_of_costs(o, columns, p, t) : cross_entropy(o, columns, p, t);
+        sum = sum + (weights ? (double)weights[i] : 1) * c;
+    }
+    return size != 0 ? sum / size : 0;
+}
+
+/* dc/dp, times a row's weight over that size, which is computed in double precision and then rounded to the type */
+void NAME(spec_cost_gradient)(const objective *o, size_t rows, size_t columns, const real *prediction, const real *target, const real *weights,
+                              real *gradient)
+{
+    const double size = size_of(o, rows, columns, weights), inverse = size != 0 ? 1 / size : 0;
+    for (size_t i = 0; i < rows; i++) {
+        const double scale = weights ? (double)weights[i] * inverse : inverse;
+        const real *const p = prediction + i * columns, *const t = target + i * (o->labels ? 1 : columns);
+        if (!o->in_type) cross_entropy_gradient(o, columns, scale, p, t, gradient + i * columns);
+        else
+            for (size_t j = 0; j < columns; j++) {
+                real unused, slope;
+                o->in_type(p[j], t[j], (real)o->parameter, &unused, &slope);
+                gradient[i * columns + j] = slope * (real)scale;
+            }
+    }
+}
+
+/* ---- optimizers: spec_<name> takes one step ------------------------------------------------------------------------------
+ *
+ * h are hyperparameters, r running numbers, which are 1 before the first step; s and u, one for each parameter, are 0 then. Whatever is no array is
+ * computed in double precision and rounded to the type where an array meets it.
+ */
+
+typedef void optimizer_step(const double *h, double *r, double rate, size_t n, real *theta, const real *gradient, real *s, real *u);
+
+/* h: momentum, whether it is Nesterov's */
+void NAME(spec_sgd)(const double *h, double *r, double rate, size_t n, real *theta, const real *gradient, real *s, real *u)
+{
+    (void)r, (void)u;
+    const real mu = (real)h[0];
     for (size_t i = 0; i < n; i++) {
-        const real difference = prediction[i] - target[i];
-        gradient[i] = (difference + difference) * scale;
+        const real g = gradient[i];
+        if (mu == 0) s[i] = g;
+        else s[i] = FMA(mu, s[i], g);
+        theta[i] = FMA((real)-rate, mu != 0 && h[1] != 0 ? FMA(mu, s[i], g) : s[i], theta[i]);
     }
 }
 
-/* theta = theta - rate gradient, with the rate rounded to the type */
-void NAME(spec_gradient_descent)(size_t n, real *parameters, const real *gradients, double learning_rate)
+/* h: rho, epsilon, momentum */
+void NAME(spec_rmsprop)(const double *h, double *r, double rate, size_t n, real *theta, const real *gradient, real *s, real *u)
 {
-    const real rate = (real)learning_rate;
-    for (size_t i = 0; i < n; i++) parameters[i] = FMA(-rate, gradients[i], parameters[i]);
+    (void)r;
+    for (size_t i = 0; i < n; i++) {
+        const real g = gradient[i];
+        s[i] = FMA((real)h[0], s[i], ((real)(1 - h[0]) * g) * g);
+        u[i] = FMA((real)h[2], u[i], g / (SQRT(s[i]) + (real)h[1]));
+        theta[i] = FMA((real)-rate, u[i], theta[i]);
+    }
+}
+
+/* h: epsilon */
+void NAME(spec_adagrad)(const double *h, double *r, double rate, size_t n, real *theta, const real *gradient, real *s, real *u)
+{
+    (void)r, (void)u;
+    for (size_t i = 0; i < n; i++) {
+        const real g = gradient[i];
+        s[i] = FMA(g, g, s[i]);
+        theta[i] = FMA((real)-rate, g / (SQRT(s[i]) + (real)h[0]), theta[i]);
+    }
+}
+
+/* h: beta_1, beta_2, epsilon */
+void NAME(spec_adam)(const double *h, double *r, double rate, size_t n, real *theta, const real *gradient, real *s, real *u)
+{
+    r[0] = r[0] * h[0];
+    r[1] = r[1] * h[1];
+    const real step = (real)(-rate / (1 - r[0])), inverse = (real)(1 / sqrt(1 - r[1]));
+    for (size_t i = 0; i < n; i++) {
+        const real g = gradient[i];
+        s[i] = FMA((real)h[0], s[i], (real)(1 - h[0]) * g);
+        u[i] = FMA((real)h[1], u[i], ((real)(1 - h[1]) * g) * g);
+        theta[i] = FMA(step, s[i] / FMA(SQRT(u[i]), inverse, (real)h[2]), theta[i]);
+    }
+}
+
+/* h: beta_1, beta_2, epsilon, and 0.96^momentum_decay */
+void NAME(spec_nadam)(const double *h, double *r, double rate, size_t n, real *theta, const real *gradient, real *s, real *u)
+{
+    r[2] = r[2] * h[3];
+    const double now = h[0] * (1 - 0.5 * r[2]), next = h[0] * (1 - (0.5 * r[2]) * h[3]);
+    r[0] = r[0] * now;
+    r[1] = r[1] * h[1];
+    const real by_g = (real)((-rate * (1 - now)) / (1 - r[0])), by_s = (real)((-rate * next) / (1 - r[0] * next));
+    const real inverse = (real)(1 / sqrt(1 - r[1]));
+    for (size_t i = 0; i < n; i++) {
+        const real g = gradient[i];
+        s[i] = FMA((real)h[0], s[i], (real)(1 - h[0]) * g);
+        u[i] = FMA((real)h[1], u[i], ((real)(1 - h[1]) * g) * g);
+        theta[i] = theta[i] + FMA(by_s, s[i], by_g * g) / FMA(SQRT(u[i]), inverse, (real)h[2]);
+    }
+}
+
+/* h: eta_minus, eta_plus, the least step, the largest */
+void NAME(spec_rprop)(const double *h, double *r, double rate, size_t n, real *theta, const real *gradient, real *s, real *u)
+{
+    (void)r;
+    for (size_t i = 0; i < n; i++) {
+        const real g = gradient[i], turn = g * s[i];
+        const real step = (u[i] > 0 ? u[i] : (real)rate) * (turn > 0 ? (real)h[1] : turn < 0 ? (real)h[0] : 1);
+        u[i] = step < (real)h[3] ? step : (real)h[3];
+        u[i] = u[i] > (real)h[2] ? u[i] : (real)h[2];
+        s[i] = turn < 0 ? 0 : g;
+        theta[i] = theta[i] - sign(s[i]) * u[i];
+    }
+}
+
+/* Parameters begin .. end - 1 have these */
+typedef struct {
+    size_t begin, end;
+    double l1, l2, decay;
+} penalty;
+
+typedef struct {
+    optimizer_step *step;
+    double h[4], r[3];
+    double clip_value, clip_norm; /* infinite where there are none */
+    real *s, *u;
+    size_t penalties;
+    const penalty *penalty;
+} optimizer;
+
+/* The length of the gradient in double precision: 4096 squares at a time, in eight chains that are added as a tree, and these sums one by one */
+static double length_of(size_t n, const real *gradient)
+{
+    double sum = 0;
+    for (size_t first = 0; first < n; first += 4096) {
+        double chain[8] = {0};
+        for (size_t i = 0; i < 4096 && first + i < n; i++) {
+            const double g = (double)gradient[first + i], square = g * g;
+            chain[i % 8] = chain[i % 8] + square;
+        }
+        sum = sum + (((chain[0] + chain[1]) + (chain[2] + chain[3])) + ((chain[4] + chain[5]) + (chain[6] + chain[7])));
+    }
+    return sqrt(sum);
+}
+
+/* One step: the gradient is shortened and cut, penalties are added to it, and parameters decay, where any of this has something to do; then they
+ * take their step */
+void NAME(spec_optimize)(optimizer *o, size_t n, real *theta, const real *gradient, double rate)
+{
+    double scale = 1;
+    if (o->clip_norm < INFINITY) {
+        const double length = length_of(n, gradient);
+        if (!(length <= o->clip_norm)) scale = o->clip_norm / length;
+    }
+    real *const g = room(n);
+    memcpy(g, gradient, n * sizeof(real));
+    for (size_t k = 0; k < o->penalties; k++) {
+        const penalty *const p = o->penalty + k;
+        if (scale == 1 && !(o->clip_value < INFINITY) && p->l1 == 0 && p->l2 == 0 && p->decay == 0) continue;
+        for (size_t i = p->begin; i < p->end; i++) {
+            const real clip = (real)o->clip_value, scaled = g[i] * (real)scale;
+            const real cut = scaled > clip ? clip : scaled < -clip ? -clip : scaled; /* NaN of NaN */
+            g[i] = FMA((real)p->l1, sign(theta[i]), FMA((real)p->l2, theta[i], cut));
+            theta[i] = (real)(1 - rate * p->decay) * theta[i];
+        }
+    }
+    o->step(o->h, o->r, rate, n, theta, g, o->s, o->u);
+    free(g);
 }
 
 /* ---- networks ---------------------------------------------------------------------------------------------------------- */
@@ -669,49 +1040,58 @@ typedef struct {
     activation *f; /* an activation, or NULL: a dense layer */
     double parameter;
     size_t in, out;
-    real *weight, *bias; /* bias may be NULL */
+    size_t weight, bias; /* where they begin among the parameters of the network; without a bias, bias is SIZE_MAX */
+    int by_input;        /* whether the weight lies there as (in, out) */
 } layer;
 
-static real *room(size_t n)
+static size_t place(const layer *l, size_t m, size_t n) { return l->weight + (l->by_input ? n * l->out + m : m * l->in + n); }
+
+/* W (out, in) */
+static real *weight_of(const layer *l, const real *theta)
 {
-    real *const memory = malloc((n + 1) * sizeof(real));
-    if (!memory) abort();
-    return memory;
+    real *const w = room(l->out * l->in);
+    for (size_t m = 0; m < l->out; m++)
+        for (size_t n = 0; n < l->in; n++) w[m * l->in + n] = theta[place(l, m, n)];
+    return w;
 }
 
-static void forward(const layer *l, size_t rows, const real *x, real *y)
+static void forward(const layer *l, const real *theta, size_t rows, const real *x, real *y)
 {
-    if (l->f) NAME(spec_activation)(l->f, l->parameter, rows * l->in, x, y);
-    else NAME(spec_affine)(rows, l->in, l->out, l->weight, x, l->bias, y);
+    if (l->f) {
+        NAME(spec_activation)(l->f, l->parameter, rows * l->in, x, y);
+        return;
+    }
+    real *const w = weight_of(l, theta);
+    NAME(spec_affine)(rows, l->in, l->out, w, x, l->bias < SIZE_MAX ? theta + l->bias : NULL, y);
+    free(w);
 }
 
-/* dC/dX from dC/dY, with the parameters as they are; then these take their step */
-static void backward_and_update(const layer *l, size_t rows, const real *x, const real *y_gradient, real *x_gradient, double rate)
+/* dC/dX from dC/dY; those of the parameters go where these lie */
+static void backward(const layer *l, const real *theta, size_t rows, const real *x, const real *y_gradient, real *x_gradient, real *gradients)
 {
     if (l->f) {
         NAME(spec_activation_gradient)(l->f, l->parameter, rows * l->in, x, y_gradient, x_gradient);
         return;
     }
-    NAME(spec_input_gradient)(rows, l->in, l->out, l->weight, y_gradient, x_gradient);
-    real *const gradient = room(l->in * l->out + l->out);
+    real *const w = weight_of(l, theta), *const gradient = room(l->in * l->out);
+    NAME(spec_input_gradient)(rows, l->in, l->out, w, y_gradient, x_gradient);
     NAME(spec_weight_gradient)(rows, l->in, l->out, y_gradient, x, gradient);
-    NAME(spec_gradient_descent)(l->in * l->out, l->weight, gradient, rate);
-    if (l->bias) {
-        NAME(spec_bias_gradient)(rows, l->out, y_gradient, gradient);
-        NAME(spec_gradient_descent)(l->out, l->bias, gradient, rate);
-    }
+    for (size_t m = 0; m < l->out; m++)
+        for (size_t n = 0; n < l->in; n++) gradients[place(l, m, n)] = gradient[m * l->in + n];
+    if (l->bias < SIZE_MAX) NAME(spec_bias_gradient)(rows, l->out, y_gradient, gradients + l->bias);
+    free(w);
     free(gradient);
 }
 
 /* y (rows, out of the last layer) of x (rows, in of the first) */
-void NAME(spec_predict)(size_t count, const layer *layers, size_t rows, const real *x, real *y)
+void NAME(spec_predict)(size_t count, const layer *layers, const real *theta, size_t rows, const real *x, real *y)
 {
     const layer *const last = layers + count - 1;
     real *from = room(rows * layers->in);
     memcpy(from, x, rows * layers->in * sizeof(real));
     for (const layer *l = layers; l <= last; l++) {
         real *const to = room(rows * l->out);
-        forward(l, rows, from, to);
+        forward(l, theta, rows, from, to);
         free(from);
         from = to;
     }
@@ -719,49 +1099,54 @@ void NAME(spec_predict)(size_t count, const layer *layers, size_t rows, const re
     free(from);
 }
 
-/* One step of gradient descent on a batch; the cost before it */
-static double step(size_t count, const layer *layers, size_t rows, const real *x, const real *target, double rate)
+/* One step on a batch; the cost before it */
+static double step(size_t count, const layer *layers, size_t parameters, real *theta, const objective *o, optimizer *update, double rate,
+                   size_t rows, const real *x, const real *target, const real *weights)
 {
-    const layer *const last = layers + count - 1;
+    const size_t out = layers[count - 1].out;
     real **const value = malloc((count + 1) * sizeof *value); /* value[i] goes into layer i, value[count] is the prediction */
     if (!value) abort();
     value[0] = room(rows * layers->in);
     memcpy(value[0], x, rows * layers->in * sizeof(real));
     for (size_t i = 0; i < count; i++) {
         value[i + 1] = room(rows * layers[i].out);
-        forward(layers + i, rows, value[i], value[i + 1]);
+        forward(layers + i, theta, rows, value[i], value[i + 1]);
     }
-    const size_t n = rows * last->out;
-    const double cost = NAME(spec_mean_squared_error)(n, value[count], target);
-    real *y_gradient = room(n);
-    NAME(spec_mean_squared_error_gradient)(n, value[count], target, y_gradient);
+    const double cost = NAME(spec_cost)(o, rows, out, value[count], target, weights);
+    real *y_gradient = room(rows * out), *const gradients = room(parameters);
+    NAME(spec_cost_gradient)(o, rows, out, value[count], target, weights, y_gradient);
     for (size_t i = count; i-- > 0;) {
         real *const x_gradient = room(rows * layers[i].in);
-        backward_and_update(layers + i, rows, value[i], y_gradient, x_gradient, rate);
+        backward(layers + i, theta, rows, value[i], y_gradient, x_gradient, gradients);
         free(y_gradient);
         y_gradient = x_gradient;
     }
+    NAME(spec_optimize)(update, parameters, theta, gradients, rate);
     free(y_gradient);
+    free(gradients);
     for (size_t i = 0; i <= count; i++) free(value[i]);
     free(value);
     return cost;
 }
 
-/* One epoch: a step on each batch of `batch` rows, the last perhaps with fewer, of x and target in the given order; costs has the cost of each */
-void NAME(spec_epoch)(size_t count, const layer *layers, size_t rows, const real *x, const real *target, const int64_t *order, size_t batch,
-                      double rate, double *costs)
+/* One epoch: a step on each batch of `batch` rows, the last perhaps with fewer, of x, target and weights (or NULL) in the given order; costs has the
+ * cost of each */
+void NAME(spec_epoch)(size_t count, const layer *layers, size_t parameters, real *theta, const objective *o, optimizer *update, double rate,
+                      size_t rows, const real *x, const real *target, const real *weights, const int64_t *order, size_t batch, double *costs)
 {
-    const size_t in = layers->in, out = layers[count - 1].out;
-    real *const some_x = room(batch * in), *const some_target = room(batch * out);
+    const size_t in = layers->in, out = o->labels ? 1 : layers[count - 1].out;
+    real *const some_x = room(batch * in), *const some_target = room(batch * out), *const some_weights = room(batch);
     for (size_t first = 0; first < rows; first += batch) {
         const size_t n = rows - first < batch ? rows - first : batch;
         for (size_t i = 0; i < n; i++) {
             const size_t row = (size_t)order[first + i];
             memcpy(some_x + i * in, x + row * in, in * sizeof(real));
             memcpy(some_target + i * out, target + row * out, out * sizeof(real));
+            if (weights) some_weights[i] = weights[row];
         }
-        *costs++ = step(count, layers, n, some_x, some_target, rate);
+        *costs++ = step(count, layers, parameters, theta, o, update, rate, n, some_x, some_target, weights ? some_weights : NULL);
     }
     free(some_x);
     free(some_target);
+    free(some_weights);
 }
