@@ -10,7 +10,7 @@ golden.sha256 is in the format of sha256sum, with a line for each result, <run>.
     predictions    of the trained network for its own inputs (rows, out), row by row
     costs          float64: of each batch of each epoch, before its update
 
-A run is a line in RUNS; each activation has one of its own.
+A run is a line in RUNS; each activation, cost and optimizer has one of its own.
 """
 
 import copy
@@ -43,6 +43,9 @@ class Run(NamedTuple):
     seed: int = 1
     scale: Callable[[str], float] = lambda dtype: 1.0
     data: Callable[[int], tuple[Any, Any]] | None = None  # of a seed; None: numbers that fill their mantissa
+    cost: Callable[[], Any] = pynn.MSE
+    optimizer: Callable[[float], Any] = pynn.SGD  # of a learning rate
+    weighted: bool = False  # whether samples have weights
 
 
 def stack(*widths, activation=Sigmoid, bias=True):
@@ -61,6 +64,20 @@ def digits(seed):
 
 
 MIXED = [Dense(20, 40), Sigmoid(), Dense(40, 33), Tanh(), Dense(33, 9), Arctan(), Dense(9, 5), ReLU(), Dense(5, 3), Identity()]
+
+OPTIMIZERS = {
+    "momentum": partial(pynn.SGD, momentum=0.9),
+    "nesterov": partial(pynn.SGD, momentum=0.9, nesterov=True),
+    "rmsprop": partial(pynn.RMSProp, rho=0.9),
+    "rmsprop_momentum": partial(pynn.RMSProp, momentum=0.5),
+    "adagrad": pynn.Adagrad,
+    "adam": pynn.Adam,
+    "adamw": partial(pynn.AdamW, weight_decay=0.1),
+    "nadam": pynn.NAdam,
+    "rprop": pynn.Rprop,
+}
+PENALIZED = [Dense(7, 19), Tanh(), Dense(19, 6, l1=0.02, weight_decay=0.1), Tanh(), Dense(6, 3, regularize_bias=True)]
+EXTRAS = {"l1": 0.01, "l2": 0.03, "clip_value": 0.01, "clip_norm": 0.1}
 
 RUNS = {
     "xor": Run(partial(stack, 2, 8, 1), rows=4, batch=4, epochs=20, rate=1.0),
@@ -90,12 +107,29 @@ RUNS = {
         f"activation_{row.name}": Run(partial(stack, 6, 17, 33, 5, activation=getattr(pynn, row.class_name)), rows=21, batch=8)
         for row in pynn.kernels.ACTIVATIONS.values()
     },
+    **{
+        f"cost_{row.name}{'_weighted' * weighted}": Run(partial(stack, 6, 17, 33, 5, activation=Tanh), rows=21, batch=8,
+                                                        cost=getattr(pynn, row.class_name), weighted=weighted)
+        for row in pynn.kernels.COSTS.values() for weighted in (False, True)
+    },
+    "cost_parameters": Run(partial(stack, 6, 17, 1), rows=21, batch=8, cost=partial(pynn.Huber, 0.3)),
+    "weighted_single_samples": Run(partial(stack, 6, 17, 3), rows=7, batch=1, cost=partial(pynn.Quantile, 0.8), weighted=True),
+    **{
+        f"optimizer_{name}{what}": Run(layers, rows=37, batch=8, rate=0.02, optimizer=partial(make, **options))
+        for name, make in OPTIMIZERS.items()
+        for what, layers, options in (("", partial(stack, 7, 19, 6, 3, activation=Tanh), {}),
+                                      ("_penalized", lambda: copy.deepcopy(PENALIZED), EXTRAS))
+    },
+    "optimizer_of_single_samples": Run(partial(stack, 9, 20, 4), rows=11, batch=1, rate=0.01, optimizer=pynn.Adam),
+    "optimizer_shared_out": Run(partial(stack, 30, 700, 40, 5, activation=Tanh), rows=41, batch=30, epochs=1, rate=0.01,
+                                optimizer=partial(pynn.NAdam, clip_norm=0.1)),
 }  # fmt: skip
 
 
 def network(run, dtype, layers=None):
     """The network before its training; its biases are not zero, as they would be by themselves."""
-    net = pynn.Network(run.layers() if layers is None else layers, optimizer=pynn.SGD(run.rate), dtype=dtype, seed=run.seed)
+    layers = run.layers() if layers is None else layers
+    net = pynn.Network(layers, cost=run.cost(), optimizer=run.optimizer(run.rate), dtype=dtype, seed=run.seed)
     if run.data is None:
         for i, layer in enumerate(dense_layers(net)):
             if layer.has_bias:
@@ -117,16 +151,29 @@ def data(run, dtype):
     return (x * run.scale(dtype)).astype(dtype), (y * run.scale(dtype)).astype(dtype)
 
 
+def weights(run, dtype):
+    """Weights of samples (rows,), some of them 0, or None."""
+    return (np.arange(run.rows) % 4 * np.abs(values(run.rows, dtype, 5))).astype(dtype) if run.weighted else None
+
+
 def orders(run, net):
     """The rows of each epoch in the order in which ``fit`` will take them."""
     random = copy.deepcopy(net._random)
     return [random.permutation(run.rows) if run.shuffle else np.arange(run.rows) for _ in range(run.epochs)]
 
 
-def train(run, net, x, y, step=pynn.Network.train_step):
-    """Train batch by batch, by ``step(net, x, y)``; the cost of each batch (epochs, batches)."""
+def one_step(net, x, y, weights=None):
+    """A step on a batch; the cost before it."""
+    if weights is None:
+        return net.train_step(x, y)
+    return net.fit(x, y, batch_size=len(x), shuffle=False, sample_weight=weights).cost[0] if weights.any() else 0.0
+
+
+def train(run, net, x, y, step=one_step):
+    """Train batch by batch, by ``step(net, x, y)``, with a third array if samples have weights; the costs (epochs, batches)."""
+    arrays = (x, y, weights(run, net.dtype)) if run.weighted else (x, y)
     return np.array(
-        [[step(net, x[order[i : i + run.batch]], y[order[i : i + run.batch]]) for i in range(0, run.rows, run.batch)]
+        [[step(net, *(array[order[i : i + run.batch]] for array in arrays)) for i in range(0, run.rows, run.batch)]
          for order in orders(run, net)]
     )  # fmt: skip
 
@@ -187,7 +234,15 @@ def runs():
     for name, run in RUNS.items():
         for dtype in DTYPES:
             net, (x, y) = network(run, dtype), data(run, dtype)
+            state = net.optimizer._updater.__getstate__()
             print("run", f"{name}.{dtype}", DTYPES.index(dtype), run.rate.hex(), run.rows, run.batch, run.epochs, len(net.layers))
+            print(net.cost.name, (net.cost.parameter or pynn.kernels.COSTS[net.cost.name].default).hex(), int(run.weighted))
+            print(
+                state["name"], len(state["states"]), numbers([*state["hyperparameters"], state["clip_value"], state["clip_norm"]])
+            )
+            print(len(state["runs"]))
+            for begin, end, *penalties in state["runs"]:
+                print(begin, end, numbers(penalties))
             width = dense_layers(net)[0].in_features
             for layer in net.layers:
                 if isinstance(layer, Dense):
@@ -199,6 +254,8 @@ def runs():
                 print(numbers(layer.weight), numbers(layer.bias) if layer.has_bias else "")
             print(numbers(x))
             print(numbers(y))
+            if run.weighted:
+                print(numbers(weights(run, dtype)))
             print("shuffled" if run.shuffle else "in_order")
             for order in orders(run, net) if run.shuffle else []:
                 print(*order)

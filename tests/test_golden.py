@@ -12,7 +12,7 @@ from golden import RUNS
 from support import DTYPES, INSTRUCTION_SETS, ROOT, threads
 
 import pynn
-from pynn.training import mean_cost
+from pynn.training import batch_weights, mean_cost, weighted_mean
 
 
 @pytest.fixture(params=RUNS)
@@ -31,19 +31,26 @@ def batch_costs(name, dtype):
 
 def by_fit(run, net, x, y, **options):
     """One call; a history has the mean cost of an epoch, in which the order of summing does not matter."""
-    history = net.fit(x, y, epochs=run.epochs, batch_size=run.batch, shuffle=run.shuffle, **options)
+    weights, orders = golden.weights(run, net.dtype), golden.orders(run, net)
+    history = net.fit(x, y, epochs=run.epochs, batch_size=run.batch, shuffle=run.shuffle, sample_weight=weights, **options)
     name = next(name for name, other in RUNS.items() if other is run)
     costs = batch_costs(name, net.dtype.name)
-    assert history.cost == [mean_cost(epoch, run.rows, min(run.batch, run.rows)) for epoch in costs]
+    if weights is None:
+        assert history.cost == [mean_cost(epoch, run.rows, min(run.batch, run.rows)) for epoch in costs]
+    else:
+        of_batches = [batch_weights(weights[order], run.batch) for order in orders]
+        assert history.cost == [
+            weighted_mean(epoch.tolist(), each, sum(each)) for epoch, each in zip(costs, of_batches, strict=True)
+        ]
     return costs
 
 
-def by_hand(net, x, y):
+def by_hand(net, x, *target):
     """A step of which Python does every part."""
     prediction = net.forward(x)
-    net.backward(net.cost.gradient(prediction, y))
+    net.backward(net.cost.gradient(prediction, *target))
     net.optimizer.step(net.parameters, net.gradients)
-    return net.cost(prediction, y)
+    return net.cost(prediction, *target)
 
 
 class OwnDense(pynn.Dense):
@@ -53,8 +60,7 @@ class OwnDense(pynn.Dense):
 def subclassed(run):
     """The network's layers, where every Dense is of the subclass."""
     return [
-        OwnDense(layer.in_features, layer.out_features, bias=layer.has_bias) if isinstance(layer, pynn.Dense) else layer
-        for layer in run.layers()
+        eval("Own" + repr(layer), {"OwnDense": OwnDense}) if isinstance(layer, pynn.Dense) else layer for layer in run.layers()
     ]
 
 
@@ -150,6 +156,15 @@ def test_the_runs_have_both_orders_of_weights_all_activations_and_numbers_that_a
         golden.train(run, net, x, y)
         small = np.abs(np.concatenate([net.predict(x).ravel(), *(layer.bias for layer in golden.dense_layers(net))]))
         assert ((small > 0) & (small < np.finfo(dtype).smallest_normal)).sum() > 5
+
+
+def test_the_runs_have_all_costs_and_optimizers_with_state_penalties_and_limits():
+    made = [(run.cost(), run.optimizer(run.rate), run.weighted) for run in RUNS.values()]
+    for weighted in (False, True):
+        assert {cost.name for cost, _, each in made if each == weighted} == set(pynn.kernels.COSTS)
+    assert {optimizer._name for _, optimizer, _ in made} == set(pynn.kernels._OPTIMIZERS)
+    assert {type(optimizer).__name__ for _, optimizer, _ in made} == set(pynn.optimizers.__all__) - {"Optimizer"}
+    assert any(optimizer.l1 and optimizer.l2 and optimizer.clip_value and optimizer.clip_norm for _, optimizer, _ in made)
 
 
 def test_a_change_in_the_last_bits_is_seen(dtype):

@@ -15,7 +15,11 @@ typedef struct {
     double rate;
     size_t rows, batch, epochs, batches, layer_count, in, out, parameter_count;
     pynn_layer *layers;
-    void *parameters, *x, *y;
+    pynn_objective objective;
+    pynn_optimizer optimizer; /* before its first step, with state that is yet to be made */
+    size_t states;
+    pynn_run *penalties;
+    void *parameters, *x, *y, *weights; /* or NULL */
     int64_t *orders; /* (epochs, rows), or NULL: as they lie */
 } run;
 
@@ -79,6 +83,40 @@ static int kind_of(const char *name)
     return 0;
 }
 
+static int number_of(const char *name, size_t count, const char *(*name_of)(size_t))
+{
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(name, name_of(i))) return (int)i;
+    fail(name);
+    return 0;
+}
+
+/* What is made small, and how */
+static int read_aim(FILE *file, run *r)
+{
+    char word[64];
+    wanted(fscanf(file, "%63s", word) == 1);
+    r->objective = (pynn_objective){.cost = number_of(word, pynn_cost_count(), pynn_cost_name)};
+    r->objective.parameter = read_number(file);
+    const int weighted = read_size(file) != 0;
+    wanted(fscanf(file, "%63s", word) == 1);
+    r->optimizer = (pynn_optimizer){.kind = number_of(word, pynn_optimizer_count(), pynn_optimizer_name), .running = {1, 1, 1}};
+    r->states = read_size(file);
+    for (size_t i = 0; i < 4; i++) r->optimizer.hyperparameters[i] = read_number(file);
+    r->optimizer.clip_value = read_number(file);
+    r->optimizer.clip_norm = read_number(file);
+    r->optimizer.runs = read_size(file);
+    r->optimizer.run = r->penalties = allocate(r->optimizer.runs, sizeof *r->penalties);
+    for (pynn_run *each = r->penalties; each < r->penalties + r->optimizer.runs; each++) {
+        each->begin = read_size(file);
+        each->end = read_size(file);
+        each->l1 = read_number(file);
+        each->l2 = read_number(file);
+        each->decay = read_number(file);
+    }
+    return weighted;
+}
+
 /* Where w[m, n] of a layer is in the arena */
 static size_t weight_at(const pynn_layer *layer, size_t m, size_t n)
 {
@@ -97,6 +135,7 @@ static int read_run(FILE *file, run *r)
     r->epochs = read_size(file);
     r->batches = (r->rows + r->batch - 1) / r->batch;
     r->layer_count = read_size(file);
+    const int weighted = read_aim(file, r);
     r->layers = allocate(r->layer_count, sizeof *r->layers);
     r->parameter_count = 0;
     for (pynn_layer *layer = r->layers; layer < r->layers + r->layer_count; layer++) {
@@ -125,6 +164,7 @@ static int read_run(FILE *file, run *r)
     }
     r->x = read_numbers(file, r->dtype, r->rows * r->in);
     r->y = read_numbers(file, r->dtype, r->rows * r->out);
+    r->weights = weighted ? read_numbers(file, r->dtype, r->rows) : NULL;
     wanted(fscanf(file, "%31s", word) == 1);
     r->orders = strcmp(word, "shuffled") ? NULL : allocate(r->epochs * r->rows, sizeof *r->orders);
     for (size_t i = 0; r->orders && i < r->epochs * r->rows; i++) r->orders[i] = (int64_t)read_size(file);
@@ -137,6 +177,8 @@ static void free_run(run *r)
     free(r->parameters);
     free(r->x);
     free(r->y);
+    free(r->weights);
+    free(r->penalties);
     free(r->orders);
 }
 
@@ -161,7 +203,9 @@ static void train(const run *r, int by_batch, const results *result)
 {
     const size_t size = size_of(r->dtype);
     pynn_network *net;
-    void *const gradients = by_batch ? allocate(r->parameter_count, size) : NULL;
+    void *const gradients = allocate(r->parameter_count, size);
+    pynn_optimizer optimizer = r->optimizer;
+    for (size_t i = 0; i < r->states; i++) optimizer.state[i] = memset(allocate(r->parameter_count, size), 0, r->parameter_count * size);
     memcpy(result->parameters, r->parameters, r->parameter_count * size);
     if (pynn_network_new(r->dtype, r->layer_count, r->layers, result->parameters, &net)) fail("pynn_network_new");
     for (size_t epoch = 0; epoch < r->epochs; epoch++) {
@@ -169,8 +213,8 @@ static void train(const run *r, int by_batch, const results *result)
         for (size_t first = 0, rows = by_batch ? r->batch : r->rows; first < r->rows; first += rows) {
             if (rows > r->rows - first) rows = r->rows - first;
             double *const costs = result->costs + epoch * r->batches + first / r->batch;
-            pynn_optimizer sgd = {.running = {1, 1, 1}, .clip_value = INFINITY, .clip_norm = INFINITY};
-            const pynn_training training = {.optimizer = &sgd,
+            const pynn_training training = {.objective = r->objective,
+                                            .optimizer = &optimizer,
                                             .learning_rate = r->rate,
                                             .first = first,
                                             .rows = rows,
@@ -179,9 +223,10 @@ static void train(const run *r, int by_batch, const results *result)
                                             .target = r->y,
                                             .ld_x = r->in,
                                             .ld_target = r->out,
+                                            .weights = r->weights,
                                             .order = order,
                                             .gradients = gradients,
-                                            .gradients_wanted = gradients != NULL,
+                                            .gradients_wanted = by_batch,
                                             .costs = costs};
             if (pynn_network_train(net, &training)) fail("pynn_network_train");
         }
@@ -192,6 +237,7 @@ static void train(const run *r, int by_batch, const results *result)
         if (pynn_network_predict(net, rows, x, r->in, (char *)result->predictions + first * r->out * size)) fail("pynn_network_predict");
     }
     pynn_network_free(net);
+    for (size_t i = 0; i < r->states; i++) free(optimizer.state[i]);
     free(gradients);
 }
 
