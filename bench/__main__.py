@@ -19,6 +19,9 @@ BENCHMARKS = {
     "accuracy": "how many units in the last place each activation is off, over all of float32 and a sample of float64",
 }
 ALONE = ("accuracy",)  # has a document of its own, docs/accuracy.md
+# What runs without a name, in turn: title and arguments.
+RUNS = {f"{name}: {purpose}": [name] for name, purpose in BENCHMARKS.items() if name not in ALONE}
+RUNS["peers with Adam: the same networks, and a full batch of 10,000 rows"] = ["peers", "--optimizer", "adam"]
 # Would make OpenBLAS run kernels for another processor, and NumPy slower than it is.
 UNWANTED = "OPENBLAS_CORETYPE"
 
@@ -28,13 +31,11 @@ def run_all(options: argparse.Namespace) -> None:
     kept = report.kept(options.update) if options.update else ""
     markdown = options.markdown or options.update is not None
     parts = []
-    for name, purpose in BENCHMARKS.items():
-        if name in ALONE:
-            continue
+    for title, (name, *more) in RUNS.items():
         wanted = {"--quick": options.quick, "--markdown": markdown, "--cpu-time": options.cpu_time and name == "peers"}
-        command = [sys.executable, "-m", "bench", name, *(option for option, given in wanted.items() if given)]
+        command = [sys.executable, "-m", "bench", name, *more, *(option for option, given in wanted.items() if given)]
         text = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
-        parts.append(f"{'## ' if markdown else ''}{name}: {purpose}\n\n{text}")
+        parts.append(f"{'## ' if markdown else ''}{title}\n\n{text}")
         print(parts[-1], flush=True)
     if options.update:
         options.update.write_text("\n".join([kept, *parts]).rstrip() + "\n", encoding="utf-8")

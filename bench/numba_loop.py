@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+compiled = njit(fastmath=True, error_model="numpy")  # a check for division by zero would keep loops from being vectors
 ACTIVATIONS = ("relu", "sigmoid", "arctan", "tanh", "identity")  # codes 0, 1, ...
 
 
-@njit(fastmath=True)
+@compiled
 def _activate(code: int, x: Any) -> None:
     """x := f(x)."""
     for j in range(x.size):
@@ -24,7 +25,7 @@ def _activate(code: int, x: Any) -> None:
             x[j] = np.tanh(x[j])
 
 
-@njit(fastmath=True)
+@compiled
 def _multiply_derivative(code: int, y: Any, delta: Any) -> None:
     """Delta := delta f'(x), with f'(x) from y = f(x)."""
     for j in range(y.size):
@@ -38,7 +39,7 @@ def _multiply_derivative(code: int, y: Any, delta: Any) -> None:
             delta[j] *= 1 - y[j] * y[j]
 
 
-@njit(fastmath=True)
+@compiled
 def _forward(weights: Any, biases: Any, values: Any, code: int) -> None:
     """All values from values[0]; weights lie (in, out), so that the inner loop runs along memory."""
     for layer in range(len(weights)):
@@ -51,7 +52,7 @@ def _forward(weights: Any, biases: Any, values: Any, code: int) -> None:
             _activate(code, y)
 
 
-@njit(fastmath=True)
+@compiled
 def predict(weights: Any, biases: Any, values: Any, code: int, x: Any) -> Any:
     """Y, a row of x at a time."""
     result = np.empty((x.shape[0], biases[-1].size), x.dtype)
@@ -62,7 +63,7 @@ def predict(weights: Any, biases: Any, values: Any, code: int, x: Any) -> Any:
     return result
 
 
-@njit(fastmath=True)
+@compiled
 def _backward(weights: Any, biases: Any, values: Any, deltas: Any, sums: Any, bias_sums: Any, code: int, factor: Any) -> None:
     """sums += factor dC/dW and bias_sums += factor dC/dB; they may be the weights and biases themselves."""
     for layer in range(len(weights) - 1, -1, -1):
@@ -82,7 +83,35 @@ def _backward(weights: Any, biases: Any, values: Any, deltas: Any, sums: Any, bi
             _multiply_derivative(code, x, dx)
 
 
-@njit(fastmath=True)
+@compiled
+def _gradients(
+    weights: Any, biases: Any, values: Any, deltas: Any, sums: Any, bias_sums: Any, code: int, x: Any, y: Any, one: Any
+) -> float:
+    """sums := dC/dW and bias_sums := dC/dB of the rows of x; the sum of squares."""
+    cost = 0.0
+    for layer in range(len(weights)):
+        sums[layer][:] = 0
+        bias_sums[layer][:] = 0
+    for i in range(x.shape[0]):
+        cost += _output(weights, biases, values, deltas, code, x[i], y[i], one * 2 / y.size)
+        _backward(weights, biases, values, deltas, sums, bias_sums, code, one)
+    return cost
+
+
+@compiled
+def _output(weights: Any, biases: Any, values: Any, deltas: Any, code: int, x: Any, y: Any, scale: Any) -> float:
+    """deltas[-1] := scale (prediction - y) of one row; the sum of squares."""
+    cost = 0.0
+    values[0][:] = x
+    _forward(weights, biases, values, code)
+    for j in range(y.size):
+        difference = values[-1][j] - y[j]
+        cost += difference * difference
+        deltas[-1][j] = difference * scale
+    return cost
+
+
+@compiled
 def epoch(
     weights: Any,
     biases: Any,
@@ -99,30 +128,68 @@ def epoch(
     """Gradient descent through the batches of x; the mean cost."""
     cost = 0.0
     one = rate / rate
+    if batch == 1:
+        for i in range(x.shape[0]):
+            cost += _output(weights, biases, values, deltas, code, x[i], y[i], one * 2 / y.shape[1])
+            _backward(weights, biases, values, deltas, weights, biases, code, -rate)
+        return cost / y.size
     for begin in range(0, x.shape[0], batch):
-        end = min(begin + batch, x.shape[0])
-        n = (end - begin) * y.shape[1]
-        if batch > 1:
-            for layer in range(len(weights)):
-                sums[layer][:] = 0
-                bias_sums[layer][:] = 0
-        for i in range(begin, end):
-            values[0][:] = x[i]
-            _forward(weights, biases, values, code)
-            for j in range(y.shape[1]):
-                difference = values[-1][j] - y[i, j]
-                cost += difference * difference
-                deltas[-1][j] = difference * (one * 2 / n)
-            if batch > 1:
-                _backward(weights, biases, values, deltas, sums, bias_sums, code, one)
-            else:
-                _backward(weights, biases, values, deltas, weights, biases, code, -rate)
-        if batch > 1:
-            for layer in range(len(weights)):
-                weight, total = weights[layer], sums[layer]
-                for k in range(weight.shape[0]):
-                    for j in range(weight.shape[1]):
-                        weight[k, j] -= rate * total[k, j]
-                for j in range(biases[layer].size):
-                    biases[layer][j] -= rate * bias_sums[layer][j]
+        rows = slice(begin, begin + batch)
+        cost += _gradients(weights, biases, values, deltas, sums, bias_sums, code, x[rows], y[rows], one)
+        for layer in range(len(weights)):
+            weight, total = weights[layer], sums[layer]
+            for k in range(weight.shape[0]):
+                for j in range(weight.shape[1]):
+                    weight[k, j] -= rate * total[k, j]
+            for j in range(biases[layer].size):
+                biases[layer][j] -= rate * bias_sums[layer][j]
+    return cost / y.size
+
+
+@compiled
+def _adam(theta: Any, g: Any, m: Any, v: Any, rate: Any, beta_1: Any, beta_2: Any, scale: Any, epsilon: Any) -> None:
+    """A step of Adam on a run of parameters; rate and scale have its corrections."""
+    one = theta.dtype.type(1)
+    for j in range(theta.size):
+        m[j] = beta_1 * m[j] + (one - beta_1) * g[j]
+        v[j] = beta_2 * v[j] + (one - beta_2) * g[j] * g[j]
+        theta[j] -= rate * m[j] / (scale * np.sqrt(v[j]) + epsilon)
+
+
+@compiled
+def epoch_of_adam(
+    weights: Any,
+    biases: Any,
+    values: Any,
+    deltas: Any,
+    sums: Any,
+    bias_sums: Any,
+    code: int,
+    x: Any,
+    y: Any,
+    batch: int,
+    rate: Any,
+    m: Any,
+    bias_m: Any,
+    v: Any,
+    bias_v: Any,
+    powers: Any,
+    beta_1: Any,
+    beta_2: Any,
+    epsilon: Any,
+) -> float:
+    """Adam through the batches of x; the mean cost."""
+    cost = 0.0
+    number = weights[0].dtype.type
+    one = number(1)
+    for begin in range(0, x.shape[0], batch):
+        rows = slice(begin, begin + batch)
+        cost += _gradients(weights, biases, values, deltas, sums, bias_sums, code, x[rows], y[rows], one)
+        powers[0] *= beta_1
+        powers[1] *= beta_2
+        now, scale = number(rate / (1 - powers[0])), number(1 / np.sqrt(1 - powers[1]))
+        for layer in range(len(weights)):
+            weight, g = weights[layer].reshape(-1), sums[layer].reshape(-1)
+            _adam(weight, g, m[layer].reshape(-1), v[layer].reshape(-1), now, beta_1, beta_2, scale, epsilon)
+            _adam(biases[layer], bias_sums[layer], bias_m[layer], bias_v[layer], now, beta_1, beta_2, scale, epsilon)
     return cost / y.size

@@ -1,8 +1,8 @@
 """Whole networks, pynn beside other libraries, each in processes of its own: one with one thread, one with all processors.
 
-The three tables: ``predict`` (one call), ``step`` (one training step, one call) and ``epoch`` (one step within a whole epoch,
+The tables: ``predict`` (one call), ``step`` (one training step, one call) and ``epoch`` (one step within a whole epoch,
 compiled where the library can: pynn's fit, JAX's lax.scan, Numba's loop, scikit-learn's partial_fit; a Python loop over steps
-elsewhere).
+elsewhere); with Adam also ``full-batch`` (an epoch that is one step on all rows of a data set of its own).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import argparse
 import multiprocessing
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -20,11 +20,18 @@ import numpy as np
 
 import pynn
 from bench import report, timing
-from bench.contestants import CONTESTANTS, Net, NumPy, serve
+from bench.contestants import CONTESTANTS, OPTIMIZERS, Net, NumPy, serve
 
 NETS = ((2, 8, 1), (8, 64, 64, 4), (784, 128, 10), (64, 256, 256, 1), (1024, 1024, 1024, 1024))
 BATCHES = (1, 32, 256)
-TASKS = {"predict": "Predict, µs a call", "step": "One training step, µs a call", "epoch": "A step within an epoch, µs a step"}
+TASKS = {
+    "predict": "Predict, µs a call",
+    "step": "One training step, µs a call",
+    "epoch": "A step within an epoch, µs a step",
+    "full-batch": "Full batch: an epoch of one step, µs",
+}
+FULL_BATCH = (4, 32, 16, 4), "tanh", 10_000  # widths, activation and rows
+NAMES = {"sgd": "gradient descent", "adam": "Adam"}
 HOPELESS = 5.0  # so many times slower than the fastest in a first trial: not timed further
 
 
@@ -110,14 +117,17 @@ class Result:
 
 def _check(entries: list[Entry], net: Net, batch: int, notes: list[str]) -> list[Entry]:
     """Those that can compute this network, after comparing what they say with NumPy in double precision."""
-    double = NumPy(Net(net.widths, net.activation, "float64", net.learning_rate), batch, 1)
+    double = NumPy(replace(net, dtype="float64"), batch, 1)
     double.setup([(weight.astype("float64"), bias.astype("float64")) for weight, bias in net.parameters()])
     x, y = (each.astype("float64") for each in net.data(batch))
     wanted: list[Any] = [double.predict(x), double.step(x, y), double.predict(x)]
     double.epoch(tuple(each.astype("float64") for each in net.data(2 * batch, seed=2)))
     wanted.append(double.predict(x))
-    # Rounding of sums as long as all layers together; three steps add theirs.
-    tolerance = 4 * float(np.finfo(net.dtype).eps) * (sum(net.widths) + 16)
+    # Rounding of sums as long as all layers together; three steps add theirs. Adam divides a gradient by its own size, so that
+    # one that is all rounding moves its parameter as far as any other: a hundredth of what its steps change is for those.
+    rounding = 4 * float(np.finfo(net.dtype).eps) * (sum(net.widths) + 16)
+    changed = [0.0, 0.0, *(float(np.max(np.abs(after - wanted[0]))) for after in wanted[2:])]
+    tolerances = [rounding + (0.01 * change if net.optimizer == "adam" else 0.0) for change in changed]
 
     def ask(entries: list[Entry], *command: Any) -> dict[int, Any]:
         answers = {}
@@ -132,9 +142,8 @@ def _check(entries: list[Entry], net: Net, batch: int, notes: list[str]) -> list
 
     able = [entries[i] for i in ask(entries, "build", net, batch)]
     for i, answer in ask(able, "check").items():
-        for what, theirs, ours in zip(
-            ("prediction", "cost", "prediction after a step", "prediction after an epoch"), answer, wanted, strict=False
-        ):
+        whats = "prediction", "cost", "prediction after a step", "prediction after an epoch"
+        for what, theirs, ours, tolerance in zip(whats, answer, wanted, tolerances, strict=False):
             error = float(np.max(np.abs(theirs - ours))) / max(1.0, float(np.max(np.abs(ours))))
             if np.shape(theirs) != np.shape(ours) or not error <= tolerance:
                 raise AssertionError(
@@ -205,43 +214,43 @@ def run(options: argparse.Namespace) -> report.Report:
         names.insert(names.index("torch") + 1, "torch.compile")
     most = pynn.get_num_threads()
     threads = [1] if options.quick or options.cpu_time else sorted({1, most})
+    tasks = options.tasks or [task for task in TASKS if task != "full-batch" or options.optimizer == "adam"]
     choice = (
         "1 each" if threads == [1] else f"{' or '.join(map(str, threads))}, whichever is faster for each library in each cell"
     )
-    head = report.header(choice, names)
+    head = report.header(choice, [*names, *(["Optax"] if options.optimizer == "adam" and "JAX" in names else [])])
     statistic = ("minima" if options.minimum else "medians") + (" of each process's own time" if options.cpu_time else "")
     head["timing"] = (
         f"{statistic} of {options.rounds} rounds in turn, {options.turn * 1e3:g} ms or one call each; "
         f"what is {HOPELESS:g} times slower than the fastest, in a first trial alone"
     )
     head["nets"] = (
-        f"{options.activation} hidden layers, mean squared error, gradient descent, {options.dtype}; NumPy arrays in and out"
+        f"{options.activation} hidden layers, mean squared error, {NAMES[options.optimizer]}, {options.dtype}; "
+        "NumPy arrays in and out"
     )
     entries = [Entry(name, n) for name in names for n in threads if n == 1 or CONTESTANTS[name].threaded]
     results: list[Result] = []
     notes: list[str] = []
     try:
-        for widths in options.nets:
-            net = Net(widths, options.activation, options.dtype)
-            for batch in options.batches:
-                report.progress(f"{net} batch {batch}: check")
-                able = _check(entries, net, batch, notes)
-                for task in options.tasks:
-                    report.progress(f"{net} batch {batch}: {task}")
-                    taking = [entry for entry in able if task in CONTESTANTS[entry.name].tasks]
-                    steps = _steps(net, batch, options.quick) if task == "epoch" else 1
-                    if task == "epoch":
-                        for entry in taking:
-                            entry.send("prepare", steps)
-                            entry.receive()
-                    results.append(Result(str(net), batch, task))
-                    _measure(taking, results[-1], options, steps)
+        for net, batch, tasks_of_it in _cases(options, tasks):
+            report.progress(f"{net} batch {batch}: check")
+            able = _check(entries, net, batch, notes)
+            for task in tasks_of_it:
+                report.progress(f"{net} batch {batch}: {task}")
+                taking = [entry for entry in able if task in CONTESTANTS[entry.name].tasks]
+                steps = _steps(net, batch, options.quick) if task == "epoch" else 1
+                if task in ("epoch", "full-batch"):
+                    for entry in taking:
+                        entry.send("prepare", steps)
+                        entry.receive()
+                results.append(Result(str(net), batch, task))
+                _measure(taking, results[-1], options, steps)
     finally:
         for entry in entries:
             entry.end()
     report.progress("")
     ratios: dict[str, Mapping[str, Mapping[str, float]]] = {}
-    for task in options.tasks:
+    for task in tasks:
         lines: dict[str, dict[str, float]] = {}
         for result in results:
             if result.task == task:
@@ -250,8 +259,19 @@ def run(options: argparse.Namespace) -> report.Report:
                         lines.setdefault(name, {})[f"{result.net}, {result.batch}"] = seconds / result.seconds["pynn"]
         ratios[TASKS[task]] = lines
     summary = _summary(results) + list(dict.fromkeys(notes))
-    tables = [_table(task, results, names) for task in options.tasks]
+    tables = [_table(task, results, names) for task in tasks]
     return report.Report("peers", head, tables, summary, ratios, [vars(result) for result in results])  # type: ignore[arg-type]
+
+
+def _cases(options: argparse.Namespace, tasks: list[str]) -> Iterator[tuple[Net, int, list[str]]]:
+    """Networks, batches, and what to measure of each."""
+    usual = [task for task in tasks if task != "full-batch"]
+    for widths in options.nets if usual else ():
+        for batch in options.batches:
+            yield Net(widths, options.activation, options.dtype, options.optimizer), batch, usual
+    if "full-batch" in tasks:
+        widths, activation, rows = FULL_BATCH
+        yield Net(widths, activation, options.dtype, options.optimizer), rows, ["full-batch"]
 
 
 def _summary(results: list[Result]) -> list[str]:
@@ -291,7 +311,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--torch-compile", action="store_true", help="torch.compile too; slow to start, needs a C++ compiler")
     parser.add_argument("--nets", nargs="+", type=_net, default=list(NETS), metavar="WIDTHS", help="such as 784-128-10")
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, metavar="N", help="(default: 1 32 256)")
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="(default: all)")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, help="(default: all; full-batch with adam alone)")
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="(default: sgd)")
     parser.add_argument(
         "--activation", choices=list(pynn.kernels.ACTIVATIONS), default="sigmoid", help="of hidden layers (default: sigmoid)"
     )

@@ -17,6 +17,7 @@ from typing import Any
 PACKAGES = {
     "torch": "torch",
     "JAX": "jax",
+    "Optax": "optax",
     "ONNX Runtime": "onnxruntime",
     "scikit-learn": "scikit-learn",
     "Numba": "numba",
