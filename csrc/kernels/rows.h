@@ -4,7 +4,8 @@
  * The order of every sum along a row, the same for float32 and float64 and on every instruction set: sixteen chains, each
  * starting at 0, element j in chain j mod 16, one addition (of squares and products, one fused multiply-add) for each element
  * in the order of j; then the sixteen as a tree: c_i + c_(i+8) for i < 8, of these i + (i+4) for i < 4, then i + (i+2), then
- * the last two. A missing element at the end of a row adds 0, which changes nothing. The largest element of a row depends on no order.
+ * the last two, then 0. A missing element at the end of a row adds 0, which makes a chain that is -0 (of products that vanish)
+ * +0, and there are as many of them as lanes are left: hence the last 0, after which that has changed nothing. The largest element of a row depends on no order.
  * Sums over rows (dC/dscale) are one chain of fused multiply-adds over the rows in order, starting at 0, as dC/dW.
  */
 #define ROW_CHAINS 16
@@ -54,7 +55,7 @@ INLINE T row_sum(const V *chains)
     UNROLL_FOR (size_t v = 0; v < ROW_VECTORS; v++) v_store(c + v * LANES, chains[v]);
     UNROLL_FOR (size_t i = 0; i < 8; i++) c[i] += c[i + 8];
     UNROLL_FOR (size_t i = 0; i < 4; i++) c[i] += c[i + 4];
-    return (c[0] + c[2]) + (c[1] + c[3]);
+    return ((c[0] + c[2]) + (c[1] + c[3])) + 0;
 }
 
 /* the largest of sixteen; none of them is NaN */

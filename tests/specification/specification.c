@@ -402,11 +402,11 @@ void NAME(spec_selu)(real x, real parameter, real *y, real *derivative)
 static const real SOFTPLUS_TERMS[9] = {0x1.2aa93800p-3f, -0x1.ffd92ep-3f, 0x1.97f9b6p-3f,  -0x1.4be012p-3f, 0x1.0281b6p-3f,
                                        -0x1.5c7a8p-4f,   0x1.64daf2p-5f,  -0x1.d57cfcp-7f, 0x1.20ebb4p-9f};
 #else
-static const real SOFTPLUS_TERMS[20] = {0x1.2aaaaaaaaa028p-3,  -0x1.ffffffffb964fp-3, 0x1.9999998d8c304p-3,   -0x1.5555542f3cb1fp-3,
-                                        0x1.2492372d71e52p-3,  -0x1.fffe7a81110b7p-4, 0x1.c7106aa6a5d71p-4,   -0x1.9951c42e076e7p-4,
-                                        0x1.731085fd570d4p-4,  -0x1.50942b7db427p-4,  0x1.2d1af855e0acfp-4,   -0x1.032b91952dc29p-4,
-                                        0x1.9e97e220165cdp-5,  -0x1.27c80251454e3p-5, 0x1.685964fa67a53p-6,   -0x1.65e7c6acd172ap-7,
-                                        0x1.12b383d6f3b09p-8,  -0x1.2eff0248bb24ep-10, 0x1.a8d51f05cffb9p-13, -0x1.1b33c61b102cep-16};
+static const real SOFTPLUS_TERMS[20] = {0x1.2aaaaaaaaa028p-3, -0x1.ffffffffb964fp-3,  0x1.9999998d8c304p-3,  -0x1.5555542f3cb1fp-3,
+                                        0x1.2492372d71e52p-3, -0x1.fffe7a81110b7p-4,  0x1.c7106aa6a5d71p-4,  -0x1.9951c42e076e7p-4,
+                                        0x1.731085fd570d4p-4, -0x1.50942b7db427p-4,   0x1.2d1af855e0acfp-4,  -0x1.032b91952dc29p-4,
+                                        0x1.9e97e220165cdp-5, -0x1.27c80251454e3p-5,  0x1.685964fa67a53p-6,  -0x1.65e7c6acd172ap-7,
+                                        0x1.12b383d6f3b09p-8, -0x1.2eff0248bb24ep-10, 0x1.a8d51f05cffb9p-13, -0x1.1b33c61b102cep-16};
 #endif
 
 /* max(x, 0) + log(1 + q), q = e^-|x|, log(1 + q) = q - q^2 / 2 + 3/16 q^3 + q^3 c(q); its derivative, the sigmoid */
@@ -453,13 +453,13 @@ static void gate(real v, int negative, decay e, number w, real *y, real *derivat
 
 #if BITS == 32
 static const number SILU_CROSSING = {0x1.474974p+0f, -0x1.bdf6fap-27f};
-static const real SILU_LOW = 0x1.1814ap-29f, SILU_TERMS[5] = {0x1.be141p-3f, 0x1.2c5634p-3f, 0x1.353eaep-6f, -0x1.f2c694p-7f, -0x1.b0a672p-8f};
+static const real SILU_LOW = 0x1.1814ap-29f,
+                  SILU_TERMS[5] = {0x1.be141p-3f, 0x1.2c5634p-3f, 0x1.353eaep-6f, -0x1.f2c694p-7f, -0x1.b0a672p-8f};
 #else
 static const number SILU_CROSSING = {0x1.474973c84120bp+0, 0x1.f8d74bc9ac154p-54};
-static const real SILU_LOW = -0x1.2541062177473p-58,
-                  SILU_TERMS[9] = {0x1.be1410460527fp-3,  0x1.2c563458cc0b5p-3,  0x1.353eb573ca4p-6,
-                                   -0x1.f2d0e32c355f5p-7, -0x1.b0f82c4919858p-8, 0x1.098efafefd2f7p-13,
-                                   0x1.a2a7c5f6bba8ep-11, 0x1.84e90b0198d3p-13,  -0x1.571c26e2ff844p-15};
+static const real SILU_LOW = -0x1.2541062177473p-58, SILU_TERMS[9] = {0x1.be1410460527fp-3,  0x1.2c563458cc0b5p-3,  0x1.353eb573ca4p-6,
+                                                                      -0x1.f2d0e32c355f5p-7, -0x1.b0f82c4919858p-8, 0x1.098efafefd2f7p-13,
+                                                                      0x1.a2a7c5f6bba8ep-11, 0x1.84e90b0198d3p-13,  -0x1.571c26e2ff844p-15};
 #endif
 
 /* x / (1 + e^-x) */
@@ -474,7 +474,8 @@ void NAME(spec_silu)(real x, real parameter, real *y, real *derivative)
 }
 
 #if BITS == 32
-static const number GATE_A = {0x1.988454p+0f, -0x1.857936p-25f}, GATE_B = {0x1.2444f2p-4f, 0x1.49b16ap-29f}; /* sqrt(8 / pi), 0.044715 times that */
+static const number GATE_A = {0x1.988454p+0f, -0x1.857936p-25f},
+                    GATE_B = {0x1.2444f2p-4f, 0x1.49b16ap-29f}; /* sqrt(8 / pi), 0.044715 times that */
 static const real GATE_3B = 0x1.b6676cp-3f, GATE_END = 16;
 static const number GATE_CROSSING = {0x1.8142ap-1f, -0x1.85a06cp-27f};
 static const real GATE_LOW = -0x1.a6d28ep-27f,
@@ -508,26 +509,27 @@ void NAME(spec_gelu_tanh)(real x, real parameter, real *y, real *derivative)
 static const real NORMAL_END = 15, NORMAL_K = 4;
 static const number NORMAL_DENSITY = {0x1.988454p-2f, -0x1.857936p-27f}; /* 1 / sqrt(2 pi) */
 static const real NORMAL_FIRST = 0x1.ef779p-2f, NORMAL_FIRST_LOW = 0x1.436d9ep-28f, NORMAL_SECOND_LOW = -0x1.4d97ccp-29f;
-static const real NORMAL_TERMS[11] = {-0x1.e3575p-4f, 0x1.e4192p-6f,   0x1.41bb28p-6f, -0x1.d04e78p-6f, 0x1.147c2p-6f,  -0x1.4401ap-8f,
+static const real NORMAL_TERMS[11] = {-0x1.e3575p-4f,   0x1.e4192p-6f,  0x1.41bb28p-6f,   -0x1.d04e78p-6f,  0x1.147c2p-6f,   -0x1.4401ap-8f,
                                       -0x1.bcde36p-13f, 0x1.67328p-11f, -0x1.4205aep-14f, -0x1.83dcecp-14f, -0x1.2a38d8p-17f};
 static const number GELU_CROSSING = {0x1.80ead2p-1f, -0x1.a03fd4p-27f};
-static const real GELU_LOW = -0x1.69737ap-28f,
-                  GELU_TERMS[7] = {0x1.b9d99p-2f, 0x1.8d9a9p-2f, -0x1.2a2edp-6f, -0x1.d2f23cp-4f, -0x1.e40c78p-7f, 0x1.3a3328p-6f, 0x1.266d42p-8f};
+static const real GELU_LOW = -0x1.69737ap-28f, GELU_TERMS[7] = {0x1.b9d99p-2f,   0x1.8d9a9p-2f,  -0x1.2a2edp-6f, -0x1.d2f23cp-4f,
+                                                                -0x1.e40c78p-7f, 0x1.3a3328p-6f, 0x1.266d42p-8f};
 #else
 static const real NORMAL_END = 39.5, NORMAL_K = 6;
 static const number NORMAL_DENSITY = {0x1.9884533d43651p-2, -0x1.cbc0d30ebfd15p-56};
 static const real NORMAL_FIRST = 0x1.d8a13fa3b3f15p-2, NORMAL_FIRST_LOW = 0x1.4698b01365d4ep-56, NORMAL_SECOND_LOW = 0x1.ca60eafb1776ep-58;
-static const real NORMAL_TERMS[22] = {-0x1.9b57325149051p-4,  0x1.b281b31d1dc5cp-5,  -0x1.decb55bcfb47p-7,   -0x1.282d77a2cde01p-7,
-                                      0x1.2a5d0019e8cfp-6,    -0x1.1cf79c51ae157p-6, 0x1.8dd6971823441p-7,   -0x1.b2ac33694a97fp-8,
-                                      0x1.702d86ee08377p-9,   -0x1.bbc854e977785p-11, 0x1.fba9e03faf7dbp-14, 0x1.278a58f5141e4p-15,
-                                      -0x1.aea1f06b950d4p-16, 0x1.2c1f2a4554637p-18, 0x1.c6d1ef6e2c1fap-20,  -0x1.088fc93d7401p-20,
-                                      0x1.ea0e1db6bd164p-28,  0x1.15f102f4f04dep-23, -0x1.5e7d7414238a9p-26, -0x1.05fa48f7d1889p-26,
+static const real NORMAL_TERMS[22] = {-0x1.9b57325149051p-4,  0x1.b281b31d1dc5cp-5,   -0x1.decb55bcfb47p-7,   -0x1.282d77a2cde01p-7,
+                                      0x1.2a5d0019e8cfp-6,    -0x1.1cf79c51ae157p-6,  0x1.8dd6971823441p-7,   -0x1.b2ac33694a97fp-8,
+                                      0x1.702d86ee08377p-9,   -0x1.bbc854e977785p-11, 0x1.fba9e03faf7dbp-14,  0x1.278a58f5141e4p-15,
+                                      -0x1.aea1f06b950d4p-16, 0x1.2c1f2a4554637p-18,  0x1.c6d1ef6e2c1fap-20,  -0x1.088fc93d7401p-20,
+                                      0x1.ea0e1db6bd164p-28,  0x1.15f102f4f04dep-23,  -0x1.5e7d7414238a9p-26, -0x1.05fa48f7d1889p-26,
                                       0x1.8fa99e55ddc8ap-29,  0x1.a212a770dd7b9p-30};
 static const number GELU_CROSSING = {0x1.80ead197f00b4p-1, -0x1.13e74c58cada8p-56};
 static const real GELU_LOW = 0x1.f7c1a23190c7cp-56,
-                  GELU_TERMS[13] = {0x1.b9d98fa5a3215p-2,   0x1.8d9a941de3ac4p-2,   -0x1.2a2ef9bb865b9p-6, -0x1.d2fa4c17c7468p-4,  -0x1.e4088244f46dep-7,
-                                    0x1.3e346dedfbee7p-6,   0x1.297b9d6a7a0eep-8,   -0x1.258a6b53aa413p-9, -0x1.8680ecfe250a9p-11, 0x1.86c4b8584e839p-13,
-                                    0x1.6957f7edc4974p-14,  -0x1.7559584df902dp-17, -0x1.003b3beefbc3p-17};
+                  GELU_TERMS[13] = {0x1.b9d98fa5a3215p-2,   0x1.8d9a941de3ac4p-2,  -0x1.2a2ef9bb865b9p-6, -0x1.d2fa4c17c7468p-4,
+                                    -0x1.e4088244f46dep-7,  0x1.3e346dedfbee7p-6,  0x1.297b9d6a7a0eep-8,  -0x1.258a6b53aa413p-9,
+                                    -0x1.8680ecfe250a9p-11, 0x1.86c4b8584e839p-13, 0x1.6957f7edc4974p-14, -0x1.7559584df902dp-17,
+                                    -0x1.003b3beefbc3p-17};
 #endif
 
 /* x Phi(x): Phi(-v) = e^(-v^2 / 2) R, R = P(t) / (v + 9/8), t = (v - K) / (v + K); f = v - v Phi(-v) and f' = 1 - m for x = v >= 0, f = -v Phi(-v) and
@@ -564,13 +566,13 @@ void NAME(spec_gelu)(real x, real parameter, real *y, real *derivative)
 
 #if BITS == 32
 static const number MISH_CROSSING = {0x1.31432cp+0f, 0x1.a25b08p-29f};
-static const real MISH_LOW = -0x1.7b5fe8p-27f, MISH_TERMS[5] = {0x1.115accp-2f, 0x1.a34a28p-3f, 0x1.574f0ep-5f, -0x1.4c6e02p-6f, -0x1.031d06p-6f};
+static const real MISH_LOW = -0x1.7b5fe8p-27f,
+                  MISH_TERMS[5] = {0x1.115accp-2f, 0x1.a34a28p-3f, 0x1.574f0ep-5f, -0x1.4c6e02p-6f, -0x1.031d06p-6f};
 #else
 static const number MISH_CROSSING = {0x1.31432c0d12d84p+0, 0x1.bf319154da21p-55};
-static const real MISH_LOW = 0x1.1ad72de557d4cp-56,
-                  MISH_TERMS[9] = {0x1.115acb42500bbp-2,  0x1.a34a251d8ad88p-3,  0x1.574f121a86915p-5,
-                                   -0x1.4c222fe6a16c4p-6, -0x1.03369d4b30acdp-6, -0x1.b87dd653789dap-9,
-                                   0x1.1e5e3053cd148p-10, 0x1.0360af7f0fa82p-10, 0x1.09f6fc50a87adp-12};
+static const real MISH_LOW = 0x1.1ad72de557d4cp-56, MISH_TERMS[9] = {0x1.115acb42500bbp-2,  0x1.a34a251d8ad88p-3,  0x1.574f121a86915p-5,
+                                                                     -0x1.4c222fe6a16c4p-6, -0x1.03369d4b30acdp-6, -0x1.b87dd653789dap-9,
+                                                                     0x1.1e5e3053cd148p-10, 0x1.0360af7f0fa82p-10, 0x1.09f6fc50a87adp-12};
 #endif
 
 /* x tanh(log(1 + e^x)), q = e^-|x|. x = -v < 0: f = -v q C / D, f' = q (C D - 4 v (1 + q)) / D^2, C = 2 + q, D = 2 + 2q + q^2;
@@ -733,13 +735,13 @@ real NAME(spec_exponential)(real v)
     return LDEXP(1 + p, (int)k);
 }
 
-/* sixteen chains, element j in chain j mod 16, are added so */
+/* sixteen chains, element j in chain j mod 16, are added so; never -0 */
 static real sum_of_sixteen(const real *chain)
 {
     real eight[8], four[4];
     for (int i = 0; i < 8; i++) eight[i] = chain[i] + chain[i + 8];
     for (int i = 0; i < 4; i++) four[i] = eight[i] + eight[i + 4];
-    return (four[0] + four[2]) + (four[1] + four[3]);
+    return ((four[0] + four[2]) + (four[1] + four[3])) + 0;
 }
 
 static real largest(size_t n, const real *x)
@@ -781,9 +783,9 @@ typedef void cost_f64(double p, double t, double parameter, double *c, double *g
 
 typedef struct {
     cost_f64 *in_double; /* c is computed in double precision, */
-    cost *in_type;       /* its gradient in the type; NULL: the cross-entropy of a softmax */
-    double parameter;    /* label smoothing of the cross-entropy */
-    int labels;          /* whether its target is the number of a class in each row, and not a row of probabilities */
+    cost *in_type; /* its gradient in the type; NULL: the cross-entropy of a softmax */
+    double parameter; /* label smoothing of the cross-entropy */
+    int labels; /* whether its target is the number of a class in each row, and not a row of probabilities */
 } objective;
 
 /* sum_i c(p_i, t_i) in double precision: eight chains, added as a tree */
@@ -810,7 +812,7 @@ static double sum_of_sixteen_f64(const double *chain)
     double eight[8], four[4];
     for (int i = 0; i < 8; i++) eight[i] = chain[i] + chain[i + 8];
     for (int i = 0; i < 4; i++) four[i] = eight[i] + eight[i + 4];
-    return (four[0] + four[2]) + (four[1] + four[3]);
+    return ((four[0] + four[2]) + (four[1] + four[3])) + 0;
 }
 
 /* sum_j u_j (log S - d_j), d_j = x_j - max x, S = sum_j e^d_j, u_j = (1 - a) t_j + a / n, a being the label smoothing; in double precision */
@@ -820,8 +822,7 @@ static double cross_entropy(const objective *o, size_t n, const real *x, const r
     const real m = largest(n, x);
     double chain[16] = {0}, sum[16] = {0};
     if (class < 0) return NAN;
-    for (size_t j = 0; j < n; j++)
-        chain[j % 16] = chain[j % 16] + spec_exponential_f64(x[j] == m ? 0 : (double)x[j] - (double)m);
+    for (size_t j = 0; j < n; j++) chain[j % 16] = chain[j % 16] + spec_exponential_f64(x[j] == m ? 0 : (double)x[j] - (double)m);
     const double log_sum = spec_logarithm_f64(sum_of_sixteen_f64(chain));
     for (size_t j = 0; j < n; j++) {
         const double t = o->labels ? (double)j == class : (double)target[j];
@@ -873,8 +874,8 @@ double NAME(spec_cost)(const objective *o, size_t rows, size_t columns, const re
 }
 
 /* dc/dp, times a row's weight over that size, which is computed in double precision and then rounded to the type */
-void NAME(spec_cost_gradient)(const objective *o, size_t rows, size_t columns, const real *prediction, const real *target, const real *weights,
-                              real *gradient)
+void NAME(spec_cost_gradient)(const objective *o, size_t rows, size_t columns, const real *prediction, const real *target,
+                              const real *weights, real *gradient)
 {
     const double size = size_of(o, rows, columns, weights), inverse = size != 0 ? 1 / size : 0;
     for (size_t i = 0; i < rows; i++) {
@@ -1034,6 +1035,123 @@ void NAME(spec_optimize)(optimizer *o, size_t n, real *theta, const real *gradie
     free(g);
 }
 
+/* ---- rows: a sum along a row is sum_of_sixteen -------------------------------------------------------------------------- */
+
+/* sixteen chains of a_j, or, with b, of fused a_j b_j */
+static real sum_of_row(size_t n, const real *a, const real *b)
+{
+    real chain[16] = {0};
+    for (size_t j = 0; j < n; j++) chain[j % 16] = b ? FMA(a[j], b[j], chain[j % 16]) : chain[j % 16] + a[j];
+    return sum_of_sixteen(chain);
+}
+
+/* y_j = e^(x_j - m) / S, S = sum_j e^(x_j - m), m = max x; or, if `log`, its logarithm */
+void NAME(spec_softmax)(int log, size_t rows, size_t n, const real *x, real *y)
+{
+    for (size_t i = 0; i < rows; i++, x += n, y += n) {
+        real *const e = room(n);
+        const real m = largest(n, x);
+        for (size_t j = 0; j < n; j++) e[j] = NAME(spec_exponential)(below(x[j], m));
+        const real sum = sum_of_row(n, e, NULL), inverse = 1 / sum, log_sum = (real)spec_logarithm_f64((double)sum);
+        for (size_t j = 0; j < n; j++) y[j] = log ? below(x[j], m) - log_sum : e[j] * inverse;
+        free(e);
+    }
+}
+
+/* y_j (g_j - sum_k g_k y_k); if `log`, g_j - e^y_j sum_k g_k */
+void NAME(spec_softmax_gradient)(int log, size_t rows, size_t n, const real *y, const real *g, real *x_gradient)
+{
+    for (size_t i = 0; i < rows; i++, y += n, g += n, x_gradient += n) {
+        const real sum = sum_of_row(n, g, log ? NULL : y);
+        for (size_t j = 0; j < n; j++) x_gradient[j] = log ? FMA(NAME(spec_exponential)(y[j]), -sum, g[j]) : y[j] * (g[j] - sum);
+    }
+}
+
+/* h_j = (x_j - mean) r, r = 1 / sqrt(variance + epsilon); y_j = h_j scale_j + bias_j, either of which may be NULL; statistics (rows, 2): mean and r */
+void NAME(spec_layer_norm)(size_t rows, size_t n, double epsilon, const real *x, const real *scale, const real *bias, real *y,
+                           real *statistics)
+{
+    const real count = (real)n;
+    for (size_t i = 0; i < rows; i++, x += n, y += n, statistics += 2) {
+        real *const d = room(n);
+        const real first = sum_of_row(n, x, NULL) / count;
+        for (size_t j = 0; j < n; j++) d[j] = x[j] - first;
+        const real rest = sum_of_row(n, d, NULL), part = rest / count; /* what the first mean lacks */
+        const real mean = first + part;
+        const real variance = (sum_of_row(n, d, d) - rest * part) / count;
+        const real r = 1 / SQRT((variance < 0 ? 0 : variance) + (real)epsilon);
+        for (size_t j = 0; j < n; j++) {
+            const real h = (x[j] - mean) * r;
+            y[j] = scale && bias ? FMA(h, scale[j], bias[j]) : scale ? h * scale[j] : bias ? h + bias[j] : h;
+        }
+        statistics[0] = mean;
+        statistics[1] = r;
+        free(d);
+    }
+}
+
+/* r (q_j - mean q - h_j mean(q h)), q = g scale */
+void NAME(spec_layer_norm_gradient)(size_t rows, size_t n, const real *x, const real *statistics, const real *g, const real *scale,
+                                    real *x_gradient)
+{
+    const real count = (real)n;
+    for (size_t i = 0; i < rows; i++, x += n, g += n, x_gradient += n, statistics += 2) {
+        real *const q = room(n), *const h = room(n);
+        for (size_t j = 0; j < n; j++) {
+            q[j] = scale ? g[j] * scale[j] : g[j];
+            h[j] = (x[j] - statistics[0]) * statistics[1];
+        }
+        const real a = sum_of_row(n, q, NULL) / count, b = sum_of_row(n, q, h) / count;
+        for (size_t j = 0; j < n; j++) x_gradient[j] = FMA(h[j], -b, q[j] - a) * statistics[1];
+        free(q);
+        free(h);
+    }
+}
+
+/* one chain of g_j h_j over the rows */
+void NAME(spec_layer_norm_scale_gradient)(size_t rows, size_t n, const real *x, const real *statistics, const real *g, real *scale_gradient)
+{
+    for (size_t j = 0; j < n; j++) {
+        real sum = 0;
+        for (size_t i = 0; i < rows; i++) sum = FMA(g[i * n + j], (x[i * n + j] - statistics[2 * i]) * statistics[2 * i + 1], sum);
+        scale_gradient[j] = sum;
+    }
+}
+
+/* mean may be NULL */
+void NAME(spec_standardize)(size_t rows, size_t n, const real *x, const real *mean, const real *deviation, real *y)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < n; j++) y[i * n + j] = (mean ? x[i * n + j] - mean[j] : x[i * n + j]) / deviation[j];
+}
+
+/* word 0 .. 3 of Philox4x32-10 */
+static uint32_t philox(uint64_t key, uint64_t counter, uint64_t step, unsigned word)
+{
+    uint32_t x[4] = {(uint32_t)counter, (uint32_t)(counter >> 32), (uint32_t)step, (uint32_t)(step >> 32)};
+    uint32_t k[2] = {(uint32_t)key, (uint32_t)(key >> 32)};
+    for (int round = 0; round < 10; round++) {
+        const uint64_t p = UINT64_C(0xD2511F53) * x[0], q = UINT64_C(0xCD9E8D57) * x[2];
+        const uint32_t next[4] = {(uint32_t)(q >> 32) ^ x[1] ^ k[0], (uint32_t)q, (uint32_t)(p >> 32) ^ x[3] ^ k[1], (uint32_t)p};
+        memcpy(x, next, sizeof x);
+        k[0] += 0x9E3779B9;
+        k[1] += 0xBB67AE85;
+    }
+    return x[word];
+}
+
+/* Elements first .. first + n - 1 of a batch */
+void NAME(spec_dropout)(double rate, uint64_t seed, uint64_t step, uint64_t first, size_t n, const real *x, real *y)
+{
+    const double threshold = floor(rate * 0x1p32);
+    const real scale = (real)(1 / (1 - rate));
+    for (size_t k = 0; k < n; k++) {
+        const uint64_t p = first + k;
+        const uint32_t drawn = philox(seed, 16 * (p / 64) + p % 16, step, (unsigned)(p / 16 % 4));
+        y[k] = drawn < threshold ? 0 : x[k] * scale;
+    }
+}
+
 /* ---- networks ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -1041,7 +1159,7 @@ typedef struct {
     double parameter;
     size_t in, out;
     size_t weight, bias; /* where they begin among the parameters of the network; without a bias, bias is SIZE_MAX */
-    int by_input;        /* whether the weight lies there as (in, out) */
+    int by_input; /* whether the weight lies there as (in, out) */
 } layer;
 
 static size_t place(const layer *l, size_t m, size_t n) { return l->weight + (l->by_input ? n * l->out + m : m * l->in + n); }
@@ -1067,7 +1185,8 @@ static void forward(const layer *l, const real *theta, size_t rows, const real *
 }
 
 /* dC/dX from dC/dY; those of the parameters go where these lie */
-static void backward(const layer *l, const real *theta, size_t rows, const real *x, const real *y_gradient, real *x_gradient, real *gradients)
+static void backward(const layer *l, const real *theta, size_t rows, const real *x, const real *y_gradient, real *x_gradient,
+                     real *gradients)
 {
     if (l->f) {
         NAME(spec_activation_gradient)(l->f, l->parameter, rows * l->in, x, y_gradient, x_gradient);
@@ -1132,7 +1251,8 @@ static double step(size_t count, const layer *layers, size_t parameters, real *t
 /* One epoch: a step on each batch of `batch` rows, the last perhaps with fewer, of x, target and weights (or NULL) in the given order; costs has the
  * cost of each */
 void NAME(spec_epoch)(size_t count, const layer *layers, size_t parameters, real *theta, const objective *o, optimizer *update, double rate,
-                      size_t rows, const real *x, const real *target, const real *weights, const int64_t *order, size_t batch, double *costs)
+                      size_t rows, const real *x, const real *target, const real *weights, const int64_t *order, size_t batch,
+                      double *costs)
 {
     const size_t in = layers->in, out = o->labels ? 1 : layers[count - 1].out;
     real *const some_x = room(batch * in), *const some_target = room(batch * out), *const some_weights = room(batch);
