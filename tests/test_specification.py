@@ -488,7 +488,7 @@ def descended(parameters, gradients, rate):
 def costs_to_try(random, cost):
     """(parameter, how a kernel is told)."""
     row = kernels.COSTS[cost]
-    return [(row.default, {}), *((value, {"parameter": value}) for value in (0.37, random.random() + 0.5) if row.parameter)]
+    return [(row.default, {}), *((value, {"parameter": value}) for value in (0.37, random.random()) if row.parameter)]
 
 
 def predictions(random, shape, dtype):
