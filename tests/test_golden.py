@@ -1,6 +1,7 @@
 """The golden runs give the bits written down for them on every instruction set, any threads, by every path, in any memory."""
 
 import functools
+import math
 import os
 import subprocess
 import sys

@@ -167,7 +167,7 @@ static void elementwise(int dtype, size_t n, int at_end, results *r)
         same_as_portable(r, y, bytes);
     }
     for (int c = 0; c < (int)pynn_cost_count(); c++) {
-        const pynn_objective objective = {c, 0.3};
+        const pynn_objective objective = {.cost = c, .parameter = 0.3};
         void *const weights = matrix(dtype, 5, 1, n, n, at_end);
         doing = "cost";
         for (size_t columns = 1; columns < 4; columns += 2) {
@@ -186,7 +186,7 @@ static void elementwise(int dtype, size_t n, int at_end, results *r)
     }
     doing = "mse";
     double sum = 0;
-    const pynn_objective mse = {0, 0};
+    const pynn_objective mse = {.cost = 0};
     for (size_t i = 0; i < n; i++) sum += (get(dtype, x, i) - get(dtype, dy, i)) * (get(dtype, x, i) - get(dtype, dy, i));
     const double cost = pynn_cost(dtype, &mse, n, 1, x, dy, NULL);
     check(n ? fabs(cost - sum / (double)n) <= 1e-12 * cost : cost == 0, "wrong", n, 0, 0);
@@ -426,7 +426,7 @@ static void refusals(void)
     check(pynn_activation(PYNN_F32, 99, 0, 1, &one, &y) == PYNN_UNKNOWN, "activation", 0, 0, 0);
     check(pynn_activation_gradient(5, 0, 0, 1, &one, &one, &y) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
     check(pynn_gradient_descent(2, 1, &y, &one, 0.1) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
-    const pynn_objective objective = {0, 0}, none = {99, 0};
+    const pynn_objective objective = {.cost = 0}, none = {.cost = 99};
     check(pynn_cost_gradient(2, &objective, 1, 1, &one, &one, NULL, &y) == PYNN_UNKNOWN, "dtype", 0, 0, 0);
     check(pynn_cost_gradient(PYNN_F32, &none, 1, 1, &one, &one, NULL, &y) == PYNN_UNKNOWN, "cost", 0, 0, 0);
     pynn_optimizer optimizer = {.kind = 99};
