@@ -57,7 +57,7 @@ def test_files_and_folders_it_names_exist(document):
 @every_document
 def test_names_of_pynn_that_it_mentions_exist(document):
     for name in re.findall(r"`(pynn(?:\.\w+)+)(?:\([^`]*\))?`", prose(document)):
-        if name == "pynn.HardTanh":  # what CONTRIBUTING.md adds
+        if name == "pynn.ReLU6":  # what CONTRIBUTING.md adds
             continue
         value = pynn
         for part in name.split(".")[1:]:
@@ -77,6 +77,28 @@ def test_the_readme_names_the_environment_variables_that_are_read():
     assert listed == read == {"PYNN_INSTRUCTION_SET", "PYNN_NUM_THREADS"}
 
 
+def defines(source, kernel):
+    """Whether C has a function of that name; those of the lists are defined by ACTIVATION(relu), COST(mse) or OPTIMIZER(adam)."""
+    kind, _, name = kernel.partition("_")
+    of_a_list = {"act": "ACTIVATION", "cost": "COST", "optimizer": "OPTIMIZER"}.get(kind)
+    pattern = rf"^[^#\n/]*\b(?:F\({kernel}\)|{kernel})\(" + (rf"|^{of_a_list}\({name}\)" if of_a_list else "")
+    return bool(re.search(pattern, source, re.MULTILINE))
+
+
+def test_every_cost_and_optimizer_has_its_equation_its_source_and_its_kernel():
+    for heading, kind, listed, classes in (
+        ("4. Cost", "cost", kernels.COSTS, {row.class_name for row in kernels.COSTS.values()}),
+        ("7. Gradient descent", "optimizer", kernels._OPTIMIZERS, set(pynn.optimizers.__all__) - {"Optimizer"}),
+    ):
+        table = rows(ROOT / "docs" / "mathematics.md", heading)[1:]
+        assert {name for row in table for name in re.findall(r"`([A-Z]\w+)`", row[0])} == classes
+        words = [row[-1].strip("`") for row in table]
+        assert words == [f"{kind}_{name}" for name in listed]
+        source = (ROOT / f"csrc/kernels/{kind}s.h").read_text(encoding="utf-8")
+        assert all(defines(source, word) for word in words)
+        assert all(re.search(r"\d{4}", row[-2]) for row in table)
+
+
 def test_every_equation_has_its_function_its_kernel_and_its_test():
     document = ROOT / "docs" / "mathematics.md"
     tests = (ROOT / "tests" / "test_mathematics.py").read_text(encoding="utf-8")
@@ -92,7 +114,7 @@ def test_every_equation_has_its_function_its_kernel_and_its_test():
         files = [word for word in words if "/" in word]
         for word in set(words) - set(files):
             sources = [(ROOT / file).read_text(encoding="utf-8") for file in files]
-            assert any(re.search(rf"^[^#\n/]*\b(?:F\({word}\)|{word})\(", source, re.MULTILINE) for source in sources), word
+            assert any(defines(source, word) for source in sources), word
         assert f"def {test.strip('`')}(" in tests, number
     for number in numbered:
         assert re.search(rf'"""Equations? .*\({number}\)', tests) or int(number) in range(17, 22), number
