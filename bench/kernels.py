@@ -20,7 +20,8 @@ SIZES = [(n, n) for n in SQUARES] + [(17, 33), (784, 128), (100, 1), (1, 100)]
 BATCHES = (1, 32, 256)
 DTYPES = ("float32", "float64")
 PRODUCTS = ("affine", "weight_gradient", "input_gradient")
-ELEMENTWISE = ("activation", "activation_gradient", "mean_squared_error", "mean_squared_error_gradient")
+OF_COSTS = ("cost", "cost_gradient")
+ELEMENTWISE = ("activation", "activation_gradient", *OF_COSTS, "mean_squared_error", "mean_squared_error_gradient")
 KERNELS = (*PRODUCTS, "bias_gradient", *ELEMENTWISE, "gradient_descent")
 
 LEARNING_RATE = 1e-6  # so small that parameters stay what they are through many timed steps
@@ -90,7 +91,14 @@ def _weight(inputs: int, outputs: int, dtype: str, order: str, random: np.random
 
 
 def _cases(
-    kernel: str, inputs: int, outputs: int, batch: int, dtype: str, order: str, activations: Sequence[str]
+    kernel: str,
+    inputs: int,
+    outputs: int,
+    batch: int,
+    dtype: str,
+    order: str,
+    activations: Sequence[str],
+    costs: Sequence[str] = ("huber",),
 ) -> Iterator[Case]:
     """The cases of one kernel for a layer of this size, with inputs of their own."""
     random = np.random.default_rng([inputs, outputs, batch])
@@ -164,6 +172,17 @@ def _cases(
                 touched,
                 tolerance,
             )
+    elif kernel in OF_COSTS:
+        for name in costs:
+            prediction, target = draw(outputs), np.abs(draw(outputs))
+            arguments, n = (name, prediction, target), prediction.size
+            wanted = np.abs(getattr(pynn.reference, kernel)(*arguments))
+            # NumPy sums in pairs of short runs, and its formulas lose digits where terms cancel: of log 2, or of e^p.
+            terms = np.exp(np.abs(prediction))
+            tolerance = (32 + math.log2(n)) * eps * ((wanted + terms.mean()) if kernel == "cost" else (wanted + terms / n))
+            touched = (2 if kernel == "cost" else 3) * rows * outputs
+            row = f"{kernel}[{name}]"
+            yield Case(row, kernel, dtype, f"{outputs}", weights, batch, "", arguments, 3.0 * n, touched, tolerance)
     elif kernel == "gradient_descent":
         n = weights + outputs
         parameters, gradients = (random.standard_normal(n).astype(dtype) for _ in range(2))
@@ -214,7 +233,7 @@ def _all_cases(options: argparse.Namespace) -> Iterator[Case]:
                         )
                         if key not in seen:
                             seen.add(key)
-                            yield from _cases(kernel, inputs, outputs, batch, dtype, order, options.activations)
+                            yield from _cases(kernel, inputs, outputs, batch, dtype, order, options.activations, options.costs)
 
 
 # ---- checking and timing ---------------------------------------------------------------------------------------------
@@ -240,7 +259,7 @@ def _check(case: Case) -> None:
 
 def _formula(case: Case) -> Callable[..., Any]:
     """NumPy's side without the reference's own overhead: an activation's formula as one compiled lambda."""
-    if case.function not in ("activation", "activation_gradient"):
+    if case.function not in ("activation", "activation_gradient"):  # costs are means, which the reference takes
         return getattr(pynn.reference, case.function)
     row = pynn.kernels.ACTIVATIONS[case.arguments[0]]
     also = f", {row.parameter}={row.default!r}" if row.parameter else ""
@@ -373,6 +392,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--kernels", nargs="+", choices=KERNELS, default=KERNELS, metavar="KERNEL", help=f"of: {', '.join(KERNELS)}"
     )
     parser.add_argument("--activations", nargs="+", choices=names, default=names, metavar="NAME", help=f"of: {', '.join(names)}")
+    costs = list(pynn.kernels.COSTS)
+    parser.add_argument("--costs", nargs="+", choices=costs, default=costs, metavar="NAME", help=f"of: {', '.join(costs)}")
     parser.add_argument(
         "--sizes",
         nargs="+",

@@ -181,7 +181,7 @@ class Network:
             return
         for layer in self.layers:
             if isinstance(layer, Dense) and layer.has_penalties:
-                raise ValueError(f"Network: {layer!r} has penalties, which are for an optimizer of pynn's, not for {optimizer!r}")
+                raise ValueError(f"Network: {layer!r} has penalties, which want an optimizer of pynn's, not {optimizer!r}")
 
     def _set_optimizer(self, optimizer: Any) -> None:
         if isinstance(optimizer, Optimizer):
