@@ -1,6 +1,9 @@
 /* arrays.c: reads NumPy arrays where they lie; see arrays.h. */
 #include <Python.h>
 
+#include <math.h>
+#include <string.h>
+
 #include "pynn.h"
 
 #include "arrays.h"
@@ -381,41 +384,70 @@ static void *run_of(size_t address, size_t length)
     return fits && (length < 2 || a->strides[0] == 8) ? a->data : NULL;
 }
 
-int arrays_train(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, size_t x, size_t target, size_t weights,
-                 size_t order, size_t first, size_t rows, size_t batch, double learning_rate, size_t learning_rates, size_t gradients,
-                 size_t costs)
+/* Training on all rows of x in one batch; what it is for and how, is left to the caller */
+static int as_training(const pynn_network *network, const pynn_objective *objective, size_t x, size_t target, size_t gradients,
+                       pynn_training *training)
 {
     const int dtype = pynn_network_dtype(network);
-    matrix in, t, w = {0}, g = {0};
+    matrix in, t, g = {0};
     if (as_matrix(x, dtype, 0, &in) || in.columns != pynn_network_in(network)) return ARRAYS_NOT_PLAIN;
     if (as_matrix(target, dtype, 0, &t)) return ARRAYS_NOT_PLAIN;
     if (objective->labels) {
         if (t.nd != 1 || t.columns != in.rows) return ARRAYS_NOT_PLAIN;
         t.ld = 1;
     } else if (t.nd != in.nd || t.rows != in.rows || t.columns != pynn_network_out(network)) return ARRAYS_NOT_PLAIN;
-    if (as_weights(weights, dtype, in.rows, &w)) return ARRAYS_NOT_PLAIN;
     if (pynn_network_overlaps(network, in.data, in.bytes) || pynn_network_overlaps(network, t.data, t.bytes)) return ARRAYS_NOT_PLAIN;
     if (gradients != none && (as_run(gradients, dtype, &g) || g.nd != 1 || g.columns != pynn_network_parameters(network)))
         return ARRAYS_NOT_PLAIN;
-    if (!batch || first % batch || first > in.rows || rows > in.rows - first) return ARRAYS_NOT_PLAIN;
-    double *const cost = run_of(costs, in.rows / batch + (in.rows % batch != 0));
-    const int64_t *const rows_in_order = order == none ? NULL : run_of(order, in.rows);
-    const double *const rates = learning_rates == none ? NULL : run_of(learning_rates, rows / batch + (rows % batch != 0));
-    if (!cost || (order != none && !rows_in_order) || (learning_rates != none && !rates)) return ARRAYS_NOT_PLAIN;
-    const pynn_training training = {.objective = *objective,
-                                    .optimizer = optimizer,
-                                    .learning_rate = learning_rate,
-                                    .learning_rates = rates,
-                                    .first = first,
-                                    .rows = rows,
-                                    .batch = batch,
-                                    .x = in.data,
-                                    .target = t.data,
-                                    .ld_x = in.ld,
-                                    .ld_target = t.ld,
-                                    .weights = w.data,
-                                    .order = rows_in_order,
-                                    .gradients = gradients == none ? NULL : g.data,
-                                    .costs = cost + first / batch};
-    return pynn_network_train(network, &training);
+    *training = (pynn_training){.objective = *objective,
+                                .rows = in.rows,
+                                .batch = in.rows,
+                                .x = in.data,
+                                .target = t.data,
+                                .ld_x = in.ld,
+                                .ld_target = t.ld,
+                                .gradients = gradients == none ? NULL : g.data};
+    return PYNN_OK;
+}
+
+int arrays_train(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, size_t x, size_t target, size_t weights,
+                 size_t order, size_t first, size_t rows, size_t batch, double learning_rate, size_t learning_rates, size_t gradients,
+                 size_t costs)
+{
+    matrix w;
+    pynn_training t;
+    if (as_training(network, objective, x, target, gradients, &t)) return ARRAYS_NOT_PLAIN;
+    if (as_weights(weights, pynn_network_dtype(network), t.rows, &w)) return ARRAYS_NOT_PLAIN;
+    if (!batch || first % batch || first > t.rows || rows > t.rows - first) return ARRAYS_NOT_PLAIN;
+    double *const cost = run_of(costs, t.rows / batch + (t.rows % batch != 0));
+    t.order = order == none ? NULL : run_of(order, t.rows);
+    t.learning_rates = learning_rates == none ? NULL : run_of(learning_rates, rows / batch + (rows % batch != 0));
+    if (!cost || (order != none && !t.order) || (learning_rates != none && !t.learning_rates)) return ARRAYS_NOT_PLAIN;
+    t.optimizer = optimizer;
+    t.learning_rate = learning_rate;
+    t.first = first;
+    t.rows = rows;
+    t.batch = batch;
+    t.weights = w.data;
+    t.costs = cost + first / batch;
+    return pynn_network_train(network, &t);
+}
+
+static const uint64_t DECLINED = 0x7ff8000000000001; /* a NaN that arithmetic does not make */
+
+int arrays_declined(double cost) { return !memcmp(&cost, &DECLINED, sizeof cost); }
+
+double arrays_step(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, size_t x, size_t target,
+                   double learning_rate, size_t gradients)
+{
+    pynn_training t;
+    double cost;
+    if (!as_training(network, objective, x, target, gradients, &t) && t.rows) {
+        t.optimizer = optimizer;
+        t.learning_rate = learning_rate;
+        t.costs = &cost;
+        if (pynn_network_train(network, &t) == PYNN_OK) return cost == cost ? cost : (double)NAN;
+    }
+    memcpy(&cost, &DECLINED, sizeof cost);
+    return cost;
 }

@@ -44,3 +44,8 @@ int arrays_predict(const pynn_network *network, size_t x, size_t out);
 int arrays_train(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, size_t x, size_t target, size_t weights,
                  size_t order, size_t first, size_t rows, size_t batch, double learning_rate, size_t learning_rates, size_t gradients,
                  size_t costs);
+/* The same for one step on all rows, without what that has no use for: the cost before it, or ARRAYS_NOT_PLAIN as a NaN that no cost is,
+ * which arrays_declined tells from others. */
+double arrays_step(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, size_t x, size_t target,
+                   double learning_rate, size_t gradients);
+int arrays_declined(double cost);

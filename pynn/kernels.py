@@ -1080,6 +1080,8 @@ class Plan:
 # On plan.handle and arrays by id(), as csrc/arrays.h declares them; each answers 0, or that it does not take them as they are.
 plan_predict = _lib.arrays_predict
 plan_train = _lib.arrays_train
+plan_step = _lib.arrays_step  # answers the cost; plan_declined says of one that is NaN whether it is none
+plan_declined = _lib.arrays_declined
 
 
 def weight_in_c_order(in_features: int, out_features: int) -> bool:

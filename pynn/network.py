@@ -33,7 +33,8 @@ _empty = np.empty
 _ndarray = np.ndarray
 _plan_predict = kernels.plan_predict
 _plan_train = kernels.plan_train
-_NONE = id(None)
+_plan_step = kernels.plan_step
+_plan_declined = kernels.plan_declined
 
 
 def _counted(value: int, where: str, name: str, least: int) -> int:
@@ -410,22 +411,17 @@ class Network:
         >>> net.train_step(np.ones((4, 2)), np.ones((4, 1)))
         1.0
         """
-        costs = _empty(1)
-        if type(x) is _ndarray and x.ndim and self._trains_in_c():
-            rows = 1 if x.ndim == 1 else x.shape[0]
+        if type(x) is _ndarray and self._plan is not None and self._objective is not None and self._updater is not None:
             rate = self._optimizer._learning_rate
-            # fmt: off
-            mine = self._optimizer._followed is self._parameters
-            if rows and mine and type(rate) is float and not _plan_train(
-                self._handle, self._objective, self._updater, id(x), id(y), _NONE, _NONE, 0, rows, rows, rate, _NONE,
-                id(self._gradients), id(costs),
-            ):
-                return costs.item()
-            # fmt: on
+            if type(rate) is float and self._optimizer._followed is self._parameters:
+                cost: float = _plan_step(self._handle, self._objective, self._updater, id(x), id(y), rate, id(self._gradients))
+                if cost == cost or not _plan_declined(cost):
+                    return cost
         x, y = self._pair(x, y)
         rows = 1 if x.ndim == 1 else len(x)
         if not rows:
             return 0.0
+        costs = _empty(1)
         self._train(x, y, None, 0, rows, rows, costs)
         return costs.item()
 

@@ -626,3 +626,24 @@ def test_a_function_that_makes_batches_is_to_be_called():
 def test_layers_that_are_no_list_are_refused():
     with pytest.raises(TypeError, match=r"Network: layers is Dense\(4, 8\), wanted a list of layers"):
         pynn.Network(pynn.Dense(4, 8), pynn.ReLU())
+
+
+def test_a_step_whose_cost_is_nan_is_one_step():
+    """Also where the data hold the NaN by which C declines a step."""
+    net = pynn.Network([pynn.Dense(2, 1)], optimizer=pynn.SGD(0.1), dtype="float64", seed=0)
+    declined = np.array([0x7FF8000000000001], np.uint64).view(np.float64)
+    assert pynn.kernels.plan_declined(declined.item())
+    x, y = np.ones((2, 2)), np.ones((2, 1))
+    for i, bad in enumerate((declined.item(), float("nan")), 1):
+        net.parameters[:] = 1
+        y[1] = bad
+        cost = net.train_step(x, y)
+        assert np.isnan(cost)
+        assert not pynn.kernels.plan_declined(cost)
+        assert net.optimizer.steps == i
+
+
+def test_a_step_on_no_rows_is_none():
+    net = pynn.Network([pynn.Dense(2, 1)], seed=0)
+    assert net.train_step(np.zeros((0, 2), "float32"), np.zeros((0, 1), "float32")) == 0.0
+    assert net.optimizer.steps == 0

@@ -129,6 +129,8 @@ def test_it_pickles_copies_and_prints_as_the_code_that_makes_it():
 def test_an_argument_that_it_does_not_have_is_refused(optimizer, name):
     with pytest.raises(TypeError, match=f"{optimizer.__name__}: unexpected argument '{name}'"):
         optimizer(**{name: 0.5})
+
+
 # ---- every optimizer of the list --------------------------------------------------------------------------------------------
 
 SIZES = [*range(1, 35), 63, 64, 65, 255, 256, 257, 1000]
