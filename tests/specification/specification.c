@@ -402,11 +402,11 @@ void NAME(spec_selu)(real x, real parameter, real *y, real *derivative)
 static const real SOFTPLUS_TERMS[9] = {0x1.2aa93800p-3f, -0x1.ffd92ep-3f, 0x1.97f9b6p-3f,  -0x1.4be012p-3f, 0x1.0281b6p-3f,
                                        -0x1.5c7a8p-4f,   0x1.64daf2p-5f,  -0x1.d57cfcp-7f, 0x1.20ebb4p-9f};
 #else
-static const real SOFTPLUS_TERMS[20] = {0x1.2aaaaaaaaa028p-3, -0x1.ffffffffb964fp-3,  0x1.9999998d8c304p-3,  -0x1.5555542f3cb1fp-3,
-                                        0x1.2492372d71e52p-3, -0x1.fffe7a81110b7p-4,  0x1.c7106aa6a5d71p-4,  -0x1.9951c42e076e7p-4,
-                                        0x1.731085fd570d4p-4, -0x1.50942b7db427p-4,   0x1.2d1af855e0acfp-4,  -0x1.032b91952dc29p-4,
-                                        0x1.9e97e220165cdp-5, -0x1.27c80251454e3p-5,  0x1.685964fa67a53p-6,  -0x1.65e7c6acd172ap-7,
-                                        0x1.12b383d6f3b09p-8, -0x1.2eff0248bb24ep-10, 0x1.a8d51f05cffb9p-13, -0x1.1b33c61b102cep-16};
+static const real SOFTPLUS_TERMS[22] = {
+    0x1.2aaaaaaaaaa57p-3, -0x1.fffffffffd4dfp-3,  0x1.9999999909d39p-3,  -0x1.55555544a749dp-3, 0x1.249247e75cf4p-3,  -0x1.ffffdf500c49fp-4,
+    0x1.c71b36d554db9p-4, -0x1.99909f34daf52p-4,  0x1.742a2189a7188p-4,  -0x1.546fcab46f3d6p-4, 0x1.37d22da709032p-4, -0x1.1aeb011d491c2p-4,
+    0x1.f2e17c2dfbd5dp-5, -0x1.9f8db3290a906p-5,  0x1.3beadd17835dbp-5,  -0x1.a64565c1e56b3p-6, 0x1.dd503b884aed9p-7, -0x1.b59da1a78e05dp-8,
+    0x1.358724b4ba763p-9, -0x1.3acfe4ca1b064p-11, 0x1.97d302c6280bep-14, -0x1.f7c40dab5196p-18};
 #endif
 
 /* max(x, 0) + log(1 + q), q = e^-|x|, log(1 + q) = q - q^2 / 2 + 3/16 q^3 + q^3 c(q); its derivative, the sigmoid */
