@@ -40,9 +40,8 @@ def by_fit(run, net, x, y, **options):
         assert history.cost == [mean_cost(epoch, run.rows, min(run.batch, run.rows)) for epoch in costs]
     else:
         of_batches = [batch_weights(weights[order], run.batch) for order in orders]
-        assert history.cost == [
-            weighted_mean(epoch.tolist(), each, sum(each)) for epoch, each in zip(costs, of_batches, strict=True)
-        ]
+        means = zip(costs, of_batches, strict=True)
+        assert history.cost == [weighted_mean(epoch.tolist(), each, math.fsum(each)) for epoch, each in means]
     return costs
 
 
