@@ -345,7 +345,7 @@ class Rows:
         self.step(self.order, first, end - first, size, self.costs)
         seconds = perf_counter() - began
         if now == self.at_once and not self.singly:
-            self.at_once = max(1, min(2 * now, int(now * SECONDS_PER_CALL / max(seconds, 1e-9))))
+            self.at_once = max(1, min(8 * now, int(now * SECONDS_PER_CALL / max(seconds, 1e-9))))
         self.done, self.row = batch + now, end
         return end < self.length
 
