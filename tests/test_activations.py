@@ -72,7 +72,7 @@ def test_float64_is_accurate_on_a_dense_sample(function, double_sample):
 
 
 def test_accuracy_on_hard_points_by_arbitrary_precision(function, dtype, request):
-    """All of them by floating point where that is wide enough; arbitrary precision then judges every fifth, or all that are asked for."""
+    """All by floating point where that is wide enough, and every fifth, or all if that is asked for, by arbitrary precision."""
     x = references.hard_points(getattr(np, dtype))
     got = everywhere(function, x)
     if references.wide_enough(*function, dtype) and not request.config.getoption("--exhaustive"):
