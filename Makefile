@@ -23,6 +23,7 @@ bench: $(VENV)/pynn
 
 lint: $(VENV)/pynn $(VENV)/lint.txt
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
 clean:
