@@ -22,7 +22,20 @@ DTYPES = ("float32", "float64")
 PRODUCTS = ("affine", "weight_gradient", "input_gradient")
 OF_COSTS = ("cost", "cost_gradient")
 ELEMENTWISE = ("activation", "activation_gradient", *OF_COSTS, "mean_squared_error", "mean_squared_error_gradient")
-KERNELS = (*PRODUCTS, "bias_gradient", *ELEMENTWISE, "gradient_descent")
+ROWS: dict[str, Callable[..., tuple[Any, ...]]] = {  # what each kernel on rows is given, of random x, g and positive numbers
+    "softmax": lambda x, g, some: (x,),
+    "log_softmax": lambda x, g, some: (x,),
+    "softmax_gradient": lambda x, g, some: (pynn.reference.softmax(x), g),
+    "log_softmax_gradient": lambda x, g, some: (pynn.reference.log_softmax(x), g),
+    "layer_norm": lambda x, g, some: (x, some, g[0] if g.ndim == 2 else g),
+    "layer_norm_gradient": lambda x, g, some: (x, _statistics(x), g, some),
+    "layer_norm_scale_gradient": lambda x, g, some: (x, _statistics(x), g),
+    "standardize": lambda x, g, some: (x, g[0] if g.ndim == 2 else g, some),
+    "dropout": lambda x, g, some: (x, 0.25, 7),
+    "softmax_cross_entropy": lambda x, g, some: (x, np.argmax(g, axis=-1)),
+    "softmax_cross_entropy_gradient": lambda x, g, some: (x, np.argmax(g, axis=-1)),
+}
+KERNELS = (*PRODUCTS, "bias_gradient", *ELEMENTWISE, "gradient_descent", *ROWS)
 
 LEARNING_RATE = 1e-6  # so small that parameters stay what they are through many timed steps
 LARGEST_HELD = 512 * 512  # above this size of weight a batch has no bar to clear
@@ -183,6 +196,14 @@ def _cases(
             touched = (2 if kernel == "cost" else 3) * rows * outputs
             row = f"{kernel}[{name}]"
             yield Case(row, kernel, dtype, f"{outputs}", weights, batch, "", arguments, 3.0 * n, touched, tolerance)
+    elif kernel in ROWS:
+        x, dy = draw(outputs), draw(outputs)
+        arguments = ROWS[kernel](x, dy, (1 + random.random(outputs)).astype(dtype))
+        wanted = getattr(pynn.reference, kernel)(*arguments)
+        # Sums along a row, each within outputs x eps, in results that are divided by a row's deviation.
+        tolerance = 64 * (16 + outputs) * eps * max(1.0, float(np.abs(wanted).max()))
+        touched = float(sum(np.asarray(each).nbytes for each in arguments) + np.asarray(wanted).nbytes)
+        yield Case(kernel, kernel, dtype, f"{outputs}", weights, batch, "", arguments, 8.0 * x.size, touched, tolerance)
     elif kernel == "gradient_descent":
         n = weights + outputs
         parameters, gradients = (random.standard_normal(n).astype(dtype) for _ in range(2))
@@ -212,6 +233,13 @@ def _cases(
             tolerance = 4 * eps * np.abs(pynn.reference.mean_squared_error_gradient(prediction, target))
             touched = 3 * rows * outputs
         yield Case(kernel, kernel, dtype, f"{outputs}", weights, batch, "", (prediction, target), 3.0 * n, touched, tolerance)
+
+
+def _statistics(x: Any) -> Any:
+    """Mean and 1 / √(variance + epsilon) of each row, as ``layer_norm`` keeps them."""
+    statistics = np.empty((*x.shape[:-1], 2), x.dtype)
+    pynn.reference.layer_norm(x, statistics=statistics)
+    return statistics
 
 
 def _all_cases(options: argparse.Namespace) -> Iterator[Case]:
