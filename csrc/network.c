@@ -164,7 +164,7 @@ int pynn_network_new(int dtype, size_t count, const pynn_layer *layers, void *pa
 
 void pynn_network_free(pynn_network *net)
 {
-    if (net) free(net->memory);
+    if (net && !atomic_load_explicit(&net->training, memory_order_relaxed)) free(net->memory); /* see begin_training */
     free(net);
 }
 
@@ -664,15 +664,21 @@ static double step(pynn_network *net, const pynn_objective *objective, size_t ro
     return cost;
 }
 
-/* One trainer at a time. The mark of a trainer that was cut off by a fork means nothing to the child. */
+/* One trainer at a time. The mark of a trainer that was cut off by a fork means nothing to the child, but that the workspace may have been
+ * half made, or freed: the child leaves it where it is. */
 static void begin_training(pynn_network *net)
 {
     const int mine = pynn_fork_generation() + 1;
     for (;;) {
         int holder = atomic_load_explicit(&net->training, memory_order_relaxed);
         if (holder != mine &&
-            atomic_compare_exchange_weak_explicit(&net->training, &holder, mine, memory_order_acquire, memory_order_relaxed))
+            atomic_compare_exchange_weak_explicit(&net->training, &holder, mine, memory_order_acquire, memory_order_relaxed)) {
+            if (holder) {
+                net->memory = NULL;
+                net->capacity = 0;
+            }
             return;
+        }
         pynn_yield();
     }
 }
@@ -691,13 +697,13 @@ static NOINLINE int train(pynn_network *net, const pynn_training *t)
 {
     const size_t in = pynn_network_in(net), out = t->objective.labels ? 1 : pynn_network_out(net);
     const size_t batch = t->batch && t->batch < t->rows ? t->batch : t->rows;
-    const int at_once = !(t->gradients && t->gradients_wanted) && plain(t->optimizer);
-    void *const gradients = at_once ? NULL : t->gradients;
-    if (!at_once && !gradients) return PYNN_UNKNOWN;
     if (!t->rows) return PYNN_OK;
     begin_training(net);
+    pynn_optimizer optimizer = *t->optimizer; /* which another thread may change: in one call, it stays as it is */
+    const int at_once = !(t->gradients && t->gradients_wanted) && plain(&optimizer);
+    void *const gradients = at_once ? NULL : t->gradients;
     const size_t limit = pynn_get_num_threads();
-    const int status = reserve(net, batch, limit);
+    const int status = at_once || gradients ? reserve(net, batch, limit) : PYNN_UNKNOWN;
     for (size_t done = 0, b = 0; status == PYNN_OK && done < t->rows; done += batch, b++) {
         const size_t first = t->first + done, n = t->rows - done < batch ? t->rows - done : batch;
         const double learning_rate = t->learning_rates ? t->learning_rates[b] : t->learning_rate;
@@ -711,8 +717,10 @@ static NOINLINE int train(pynn_network *net, const pynn_training *t)
                                                    : NULL;
             t->costs[b] = step(net, &t->objective, n, x, x == net->x ? in : t->ld_x, target, weights, rate, gradients, limit);
         }
-        if (at_once) t->optimizer->steps++;
-        else pynn_run_optimizer(net->dtype, t->optimizer, pynn_network_parameters(net), net->parameters, gradients, learning_rate);
+        if (at_once) optimizer.steps++;
+        else pynn_run_optimizer(net->dtype, &optimizer, pynn_network_parameters(net), net->parameters, gradients, learning_rate);
+        t->optimizer->steps = optimizer.steps;
+        memcpy(t->optimizer->running, optimizer.running, sizeof optimizer.running);
     }
     end_training(net);
     return status;

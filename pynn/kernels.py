@@ -15,7 +15,7 @@ This is the only module that touches the extension.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -695,6 +695,21 @@ def _all_counters(*numbers: object) -> bool:
     return all(type(number) is int and 0 <= number < 2**64 for number in numbers)
 
 
+def as_rates(given: Any, first: int, count: int, where: str) -> Array:
+    """What a schedule gave as the learning rates of ``count`` steps from ``first`` on, as the engine reads them."""
+    array = given if type(given) is _ndarray else np.asarray(given)
+    if array.dtype.kind not in "fiu" or array.shape != (count,):
+        got = f"{array.dtype} of shape {array.shape}" if type(given) is _ndarray else repr(given)
+        raise (ValueError if array.dtype.kind in "fiu" else TypeError)(
+            f"{where}, gave {got} for {count} steps from step {first} on, wanted a float64 array ({count},)"
+        )
+    rates = np.ascontiguousarray(array, F64)
+    if count and not 0 <= rates.min() <= rates.max() < np.inf:
+        at = int((~((rates >= 0) & (rates < np.inf))).argmax())
+        raise ValueError(f"{where}, gave {rates[at]} for step {first + at}, wanted a finite number from 0 up")
+    return rates
+
+
 def as_rate(value: float, where: str) -> float:
     """``value`` as the rate of a dropout, from 0 up and below 1; ``TypeError`` or ``ValueError`` for any other.
 
@@ -964,6 +979,13 @@ _OPTIMIZERS = {_text(_lib.pynn_optimizer_name(i)): i for i in range(_lib.pynn_op
 _Run = tuple[int, int, float, float, float]
 
 
+def _holding(handle: Any, *what: Any, free: Callable[[Any], object] = lambda _: None) -> Any:
+    """``handle``, which holds on to what the engine points to from there. A call of C holds its arguments: another thread may let
+    go of a network's plan or optimizer meanwhile. ``free`` is called with the handle in the end.
+    """
+    return _ffi.gc(handle, lambda pointer: (free(pointer), what))
+
+
 class Updater:
     """An optimizer of the C core and its state (pynn_optimizer, csrc/kernels/optimizers.h): what pynn.optimizers is made of.
 
@@ -972,13 +994,14 @@ class Updater:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.handle = _ffi.new(
+        self.states: list[Array] = []
+        self._runs: dict[int, Any] = {}  # by their number
+        optimizer = _ffi.new(
             "pynn_optimizer *",
             {"kind": _OPTIMIZERS[name], "running": [1.0, 1.0, 1.0], "clip_value": np.inf, "clip_norm": np.inf},
         )
+        self.handle = _holding(optimizer, self.states, self._runs)
         self.most_states: int = _lib.pynn_optimizer_states(self.handle.kind)
-        self.states: list[Array] = []
-        self._runs: Any = None
         self._size = 0
 
     def reset(self, keep: bool) -> None:
@@ -987,7 +1010,8 @@ class Updater:
         for state in self.states:
             state[:] = 0
         if not keep:
-            self.handle.state, self.states = [_ffi.NULL, _ffi.NULL], []
+            self.handle.state = [_ffi.NULL, _ffi.NULL]
+            self.states.clear()
             self.penalize([])
 
     def keep_state_for(self, parameters: Array, count: int) -> None:
@@ -1003,8 +1027,11 @@ class Updater:
 
     def penalize(self, runs: Sequence[_Run]) -> None:
         """Penalties (begin, end, l1, l2, decay) for runs of parameters, which cover all of them; none: no penalties."""
-        self._runs = _ffi.new("pynn_run[]", list(runs)) if runs else None
-        self.handle.run = self._runs if runs else _ffi.NULL
+        if runs:
+            rows = self._runs.setdefault(len(runs), _ffi.new("pynn_run[]", len(runs)))
+            for i, run in enumerate(runs):  # where they are, for another thread may be in the middle of a step
+                rows[i] = run
+            self.handle.run = rows
         self.handle.runs = len(runs)
 
     def step(self, parameters: Array, gradients: ArrayLike, learning_rate: float, where: str) -> None:
@@ -1034,14 +1061,16 @@ class Updater:
             "clip_value": handle.clip_value,
             "clip_norm": handle.clip_norm,
             "states": [state.copy() for state in self.states],
-            "runs": [(run.begin, run.end, run.l1, run.l2, run.decay) for run in self._runs or ()],
+            "runs": [(run.begin, run.end, run.l1, run.l2, run.decay) for run in handle.run[0 : handle.runs]]
+            if handle.runs
+            else [],
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         Updater.__init__(self, state["name"])
         for name in ("steps", "hyperparameters", "running", "clip_value", "clip_norm"):
             setattr(self.handle, name, state[name])
-        self.states = state["states"]
+        self.states.extend(state["states"])
         self.penalize(state["runs"])
         self._show_states()
 
@@ -1068,13 +1097,12 @@ class Plan:
                     setattr(row, field, _ffi.cast(_ffi.typeof(getattr(row, field)), value.__array_interface__["data"][0]))
                 elif value is not None:
                     setattr(row, field, value)
-        self._kept = [value for layer in layers for value in layer.values() if isinstance(value, np.ndarray)]
+        kept = [value for layer in layers for value in layer.values() if isinstance(value, np.ndarray)]
         network = _ffi.new("pynn_network **")
         code = _lib.PYNN_F32 if parameters.dtype == F32 else _lib.PYNN_F64
         if status := _lib.pynn_network_new(code, len(layers), rows, _ffi.from_buffer(parameters), network):
             fail(status, "Network")
-        self.parameters = parameters  # the engine points into it
-        self.handle = _ffi.gc(network[0], _lib.pynn_network_free)
+        self.handle = _holding(network[0], parameters, kept, free=_lib.pynn_network_free)
 
 
 # On plan.handle and arrays by id(), as csrc/arrays.h declares them; each answers 0, or that it does not take them as they are.

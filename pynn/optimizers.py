@@ -153,13 +153,16 @@ class Optimizer:
     def rates(self, count: int) -> NDArray[Any] | None:
         """The learning rates of the next ``count`` steps, float64, where a schedule gives them, else None.
 
+        Raises ``ValueError`` or ``TypeError`` unless it gives ``count`` finite numbers from 0 up.
+
         >>> import pynn
         >>> pynn.SGD(0.1).rates(3) is None
         True
         """
         if isinstance(self._learning_rate, float):
             return None
-        return self._learning_rate.rates(self.steps, count)  # type: ignore[no-any-return]
+        where = f"{type(self).__name__}: learning_rate, {self._learning_rate!r}"
+        return kernels.as_rates(self._learning_rate.rates(self.steps, count), self.steps, count, where)
 
     # ---- steps ---------------------------------------------------------------------------------------------------------------
 

@@ -251,3 +251,49 @@ def test_a_schedule_of_ones_own():
 def test_arguments_that_make_no_sense_are_refused(make, error, message):
     with pytest.raises(error, match=message.replace("(", r"\(")):
         make()
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(
+    ("give", "error", "message"),
+    [
+        (lambda count: np.full(count, np.nan), ValueError, "gave nan for step 0, wanted a finite number from 0 up"),
+        (lambda count: np.full(count, -0.5), ValueError, "gave -0.5 for step 0"),
+        (lambda count: np.full(count, np.inf), ValueError, "gave inf for step 0"),
+        (lambda count: np.ones(count + 1), ValueError, r"gave float64 of shape \(2,\) for 1 steps from step 0 on"),
+        (lambda count: np.ones(0), ValueError, r"gave float64 of shape \(0,\)"),
+        (lambda count: np.ones((count, 1)), ValueError, r"gave float64 of shape \(1, 1\)"),
+        (lambda count: 0.1, ValueError, r"gave 0\.1 for 1 steps"),
+        (lambda count: None, TypeError, "gave None"),
+        (lambda count: np.full(count, None), TypeError, "gave object of shape"),
+        (lambda count: np.full(count, 1j), TypeError, "gave complex128"),
+    ],
+)
+def test_rates_that_make_no_sense_change_nothing(own, give, error, message):
+    # From whatever object with rates(first, count): the engine would read its array as float64.
+    class Strange:
+        rates = staticmethod(lambda first, count: give(count))
+
+    class Same:
+        forward = backward = staticmethod(lambda x: x)
+
+    layers = [pynn.Dense(2, 3), pynn.Dropout(0.5), pynn.Dense(3, 1)] + [Same()] * own
+    net = pynn.Network(layers, optimizer=pynn.Adam(Strange()), seed=0)
+    before = net.parameters.copy()
+    with pytest.raises(error, match="^Adam: learning_rate, .*" + message):
+        net.fit(np.ones((8, 2)), np.ones(8), batch_size=8)
+    assert np.array_equal(net.parameters, before)
+    assert net.optimizer.steps == net.layers[1].step == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", ">f8", "int8", "list"])
+def test_rates_of_other_dtypes_are_converted(dtype):
+    class Other:
+        @staticmethod
+        def rates(first, count):
+            return [1] * count if dtype == "list" else np.ones(2 * count, dtype)[::2]
+
+    nets = [pynn.Network([pynn.Dense(2, 1)], optimizer=pynn.Adam(rate), seed=0) for rate in (Other(), 1.0)]
+    for net in nets:
+        net.fit(np.ones((8, 2)), np.ones(8), batch_size=2, epochs=3)
+    assert np.array_equal(nets[0].parameters, nets[1].parameters)

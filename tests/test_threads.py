@@ -1,7 +1,9 @@
 """csrc/threads.c: many callers at once, forks, few threads, none left over; and that no schedule changes a bit."""
 
+import gc
 import os
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -380,3 +382,70 @@ print("survived")
     result = python(program)
     assert result.returncode == 0, result.stderr
     assert "survived" in result.stdout
+
+
+def test_what_the_engine_points_to_lives_as_long_as_its_handle():
+    # A call of C holds its handles; meanwhile another thread may change the network's optimizer, its penalties, or a layer.
+    x = values((8, 3), "float64", 1)
+    net = pynn.Network([pynn.Standardize(3).fit(x), pynn.Dense(3, 2)], optimizer=pynn.Adam(l2=0.1), dtype="float64", seed=0)
+    handles = [net._handle, net._updater]
+    alive = [weakref.ref(net.layers[0].mean), weakref.ref(net.optimizer._updater.states[0])]
+    runs = net._updater.run
+    net.optimizer.l2 = 0.2
+    assert net._updater.run == runs
+    assert runs[0].l2 == 0.2
+    net.layers[0].fit(2 * x)
+    net.optimizer = pynn.SGD()
+    gc.collect()
+    assert all(each() is not None for each in alive)
+    del handles
+    gc.collect()
+    assert all(each() is None for each in alive)
+
+
+def test_optimizers_may_be_replaced_while_a_network_trains():
+    # In a process of its own, since it may crash where state is let go of too soon.
+    program = (
+        START
+        + """
+net = network()
+end = time.monotonic() + 1
+def train():
+    while time.monotonic() < end:
+        net.train_step(x, y)
+workers = [threading.Thread(target=train) for _ in range(2)]
+for worker in workers:
+    worker.start()
+while time.monotonic() < end:
+    net.optimizer = pynn.Adam(1e-4)
+    time.sleep(0.002)
+for worker in workers:
+    worker.join()
+print(np.isfinite(net.parameters).all())
+"""
+    )
+    assert output(program).split() == ["True"]
+
+
+def test_a_child_can_shuffle_though_its_parent_was_shuffling_at_the_fork():
+    # A generator's lock that another thread held at the fork is held in the child for ever.
+    program = (
+        START
+        + """
+net, other = network(), network()
+assert net._random.bit_generator.lock.acquire()
+child = os.fork()
+if not child:
+    net.fit(x, y, epochs=2)
+    other.fit(x, y, epochs=2)
+    print(digest(net.parameters) == digest(other.parameters), flush=True)
+    os._exit(0)
+for _ in range(400):
+    if os.waitpid(child, os.WNOHANG) != (0, 0):
+        break
+    time.sleep(0.05)
+else:
+    os.kill(child, 9)
+"""
+    )
+    assert output(program).split() == ["True"]
