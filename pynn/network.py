@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import operator
+import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ from pynn import costs, kernels, training
 from pynn.costs import Cost
 from pynn.layers import Dense, Layer, Sigmoid, bind_layers, check_features, network_dtype, random_generator
 from pynn.optimizers import SGD, Optimizer
-from pynn.rows import Softmax
+from pynn.rows import Dropout, Softmax
 from pynn.training import History, Progress
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Network:
         self._set_cost(costs.MSE() if cost is None else cost)
         self._warn_of_logits()
         self._check_optimizer(optimizer := SGD() if optimizer is None else optimizer)
-        self._random = random_generator(seed)
+        self._random, self._process = random_generator(seed), os.getpid()
         self._bind()
         self._set_optimizer(optimizer)
 
@@ -688,6 +689,8 @@ class Network:
 
     def _rows(self, x: Any, y: Any, weights: Array | None) -> tuple[training.Step, np.random.Generator, int]:
         """How to train on rows of x and y, with what random numbers, and how many rows there are."""
+        if self._process != os.getpid():  # a thread of the parent may have held the generator's lock at the fork, for ever
+            self._random, self._process = copy.deepcopy(self._random), os.getpid()
         if _in_file(x, self._dtype) or _in_file(y, self._dtype):
             return self._rows_in_file(x, y, weights)
         x, y = self._pair(x, y)
@@ -826,6 +829,8 @@ class Network:
             rates = self._optimizer.rates(-(-rows // batch_size))
             rate = self._optimizer.learning_rate if rates is None else 0.0
             objective = self._objective if y.ndim == x.ndim else self._objective_of_labels
+            if objective is None:  # a callback has changed it
+                raise ValueError(f"Network: y is classes, which {self._cost!r} does not take; the cost before it did")
             y = y.reshape(-1) if objective is not self._objective and y.ndim == 0 else y
             y = y.astype(self._dtype, copy=False)
             # fmt: off
@@ -843,11 +848,19 @@ class Network:
             else:
                 chosen: Any = slice(begin, end) if order is None else order[begin:end]
                 some_x, some_y, weights = x[chosen], y[chosen], None if sample_weight is None else sample_weight[chosen]
-            prediction = self.forward(some_x)
-            given = (prediction, some_y) if weights is None else (prediction, some_y, weights)
-            costs[begin // batch_size] = self._cost(*given)
-            self.backward(self._cost.gradient(*given))
-            self._optimizer.step(self._parameters, self._gradients)
+            optimizer = self._optimizer
+            before = getattr(optimizer, "steps", None), [(each, each.step) for each in self.layers if isinstance(each, Dropout)]
+            try:
+                prediction = self.forward(some_x)
+                given = (prediction, some_y) if weights is None else (prediction, some_y, weights)
+                costs[begin // batch_size] = self._cost(*given)
+                self.backward(self._cost.gradient(*given))
+                optimizer.step(self._parameters, self._gradients)
+            except BaseException:
+                if getattr(optimizer, "steps", None) == before[0]:  # a step that did not come to its end is none
+                    for dropout, step in before[1]:
+                        dropout.step = step
+                raise
 
 
 def _plain(array: Array) -> Array:

@@ -162,9 +162,7 @@ class LayerNorm(Layer):
 
     def __init__(self, features: int, epsilon: float = 1e-5, scale: bool = True, bias: bool = True) -> None:
         self.in_features = self.out_features = _count(features, "LayerNorm")
-        self.epsilon = kernels.as_parameter(epsilon, "LayerNorm", "epsilon")
-        if self.epsilon <= 0:
-            raise ValueError(f"LayerNorm: epsilon is {epsilon!r}, wanted a number above 0")
+        self.epsilon = epsilon
         self.has_scale, self.has_bias = _flag(scale, "LayerNorm", "scale"), _flag(bias, "LayerNorm", "bias")
 
     def planned(self, dtype: np.dtype[Any]) -> dict[str, Any] | None:  # noqa: D102 - Layer says it
@@ -192,7 +190,14 @@ class LayerNorm(Layer):
         """Write into a parameter's array, which is made if need be."""
         if name in ("scale", "bias", "scale_gradient", "bias_gradient") and getattr(self, name) is None:
             raise ValueError(f"{self} has no {name.removesuffix('_gradient')}")
+        if name == "epsilon":
+            number = kernels.as_parameter(value, "LayerNorm", "epsilon")
+            if number <= 0:
+                raise ValueError(f"LayerNorm: epsilon is {value!r}, wanted a number above 0")
+            value = number
         super().__setattr__(name, value)
+        if name == "epsilon":
+            self._plan_again()
 
     def _normalized(self, x: ArrayLike, statistics: bool) -> tuple[Array, Array, Array | None]:
         parameter = self.scale if self.has_scale else self.bias
@@ -409,9 +414,15 @@ class Standardize(Layer):
         if (mean is None) != (deviation is None):
             raise TypeError("Standardize: mean and deviation go together, got one of them")
         if mean is not None and deviation is not None:
-            self.mean, self.deviation = self._given("mean", mean), self._given("deviation", deviation)
-            if not (self.deviation > 0).all():
-                raise ValueError("Standardize: deviation has elements that are not above 0")
+            self.mean, self.deviation = mean, deviation  # type: ignore[assignment]  # __setattr__ converts them
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check the numbers that the engine reads, and let it know of them."""
+        if name in ("mean", "deviation") and value is not None:
+            value = self._given(name, value)
+        super().__setattr__(name, value)
+        if name in ("mean", "deviation"):
+            self._plan_again()
 
     def _given(self, name: str, values: ArrayLike) -> NDArray[np.float64]:
         array = np.array(kernels.as_floats(values, "Standardize", name, kernels.F64))
@@ -419,6 +430,9 @@ class Standardize(Layer):
             raise ValueError(f"Standardize: {name} has shape {array.shape}, wanted {(self.in_features,)}")
         if not np.isfinite(array).all():
             raise ValueError(f"Standardize: {name} has elements that are not finite")
+        if name == "deviation" and not (array > 0).all():
+            raise ValueError("Standardize: deviation has elements that are not above 0")
+        array.flags.writeable = False  # a network may have them in another dtype
         return array
 
     def fit(self, x: ArrayLike) -> Standardize:
@@ -467,12 +481,11 @@ class Standardize(Layer):
         deviation = np.ldexp(np.sqrt(variance), spread + exponent)
         if not np.isfinite(deviation).all():
             raise ValueError(f"{self}: x has a feature whose deviation is beyond float64")
-        self.mean, self.deviation = np.where(constant, low, mean), np.where(constant, 1.0, deviation)
-        self._plan_again()
+        self.deviation, self.mean = np.where(constant, 1.0, deviation), np.where(constant, low, mean)
         return self
 
     def planned(self, dtype: np.dtype[Any]) -> dict[str, Any] | None:  # noqa: D102 - Layer says it
-        if type(self) is not Standardize or self.mean is None:
+        if type(self) is not Standardize or self.mean is None or self.deviation is None:
             return None
         mean, deviation = self._numbers(dtype)
         return {"kind": "PYNN_STANDARDIZE", "mean": mean, "deviation": deviation}

@@ -426,3 +426,13 @@ def test_curves_are_drawn_beside_others_in_a_figure_of_the_callers():
     history.plot(axes=right)
     assert len(right.get_lines()) == 3
     assert right.get_yscale() == "linear"
+
+
+def test_a_cost_without_classes_in_place_of_one_that_takes_them_is_refused():
+    class Change:
+        def on_epoch_end(self, network, state):
+            network.cost = pynn.MSE()
+
+    net = pynn.Network([pynn.Dense(2, 3)], cost=pynn.SoftmaxCrossEntropy(), seed=0)
+    with pytest.raises(ValueError, match=r"y is classes, which MSE\(\) does not take"):
+        net.fit(np.ones((4, 2)), [0, 1, 2, 0], epochs=2, callbacks=[Change()])

@@ -771,3 +771,51 @@ def test_results_are_those_of_torch(dtype):
         np.testing.assert_allclose(layer.backward(g), a.grad.numpy(), **near, err_msg=name)
     np.testing.assert_allclose(layer_norm.scale_gradient, w.grad.numpy(), rtol=200 * unit(dtype), atol=200 * unit(dtype))
     np.testing.assert_allclose(layer_norm.bias_gradient, b.grad.numpy(), rtol=200 * unit(dtype), atol=200 * unit(dtype))
+
+
+def test_numbers_assigned_to_layers_hold_in_a_network():
+    x = values((5, 3), "float32", 1)
+    net = pynn.Network([pynn.Standardize(3).fit(x), pynn.LayerNorm(3)], seed=0)
+    net.layers[0].mean, net.layers[0].deviation, net.layers[1].epsilon = [1, 2, 3], [4, 5, 6], 0.5
+    assert same_bits(net.predict(x), net.forward(x))
+    for name, value, message in (("mean", [1], "shape"), ("deviation", [1, 0, 1], "above 0"), ("mean", [np.nan] * 3, "finite")):
+        with pytest.raises(ValueError, match=message):
+            setattr(net.layers[0], name, value)
+    with pytest.raises(ValueError, match="epsilon is 0"):
+        net.layers[1].epsilon = 0
+    with pytest.raises(ValueError, match="read-only"):
+        net.layers[0].mean[0] = 7
+    assert same_bits(net.predict(x), net.forward(x))
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_a_step_that_is_interrupted_does_not_count_in_dropout(where):
+    class Interrupted:
+        calls = 0
+
+        def forward(self, x):
+            return self.backward(x) if where == "forward" else x
+
+        def backward(self, x):
+            self.calls += 1
+            if self.calls == 3:
+                raise KeyboardInterrupt
+            return x
+
+    x = values((8, 4), "float32", 1)
+    own = Interrupted()
+    nets = [
+        pynn.Network([pynn.Dense(4, 4), pynn.Dropout(0.5), each, pynn.Dense(4, 4)], optimizer=pynn.Adam(), seed=0)
+        for each in (own, pynn.Identity())
+    ]
+    with pytest.raises(KeyboardInterrupt):
+        nets[0].fit(x, x, epochs=9, shuffle=False)
+    own.calls = 100
+    for steps, net in zip((2, 4), nets, strict=True):
+        for _ in range(steps):
+            net.train_step(x, x)
+    if where == "backward":
+        assert nets[0].layers[1].step == 4
+        assert same_bits(nets[0].parameters, nets[1].parameters)
+    else:
+        assert nets[0].layers[1].step == nets[0].optimizer.steps
