@@ -7,23 +7,6 @@
  * million random ones. */
 INLINE V exp_nonpositive(V v)
 {
-    static const T c[] = {
-#if IS_F64 /* as in exp_split */
-        0.5,
-        0x1.5555555555559p-3,
-        0x1.555555555553ep-5,
-        0x1.111111110f6c4p-7,
-        0x1.6c16c16c1f0e8p-10,
-        0x1.a01a01afdd8fbp-13,
-        0x1.a01a017baf16fp-16,
-        0x1.71ddf863b299ap-19,
-        0x1.27e536461d32dp-22,
-        0x1.af5ea860f0eacp-26,
-        0x1.1ee8847cf6eb8p-29,
-#else
-        0.5f, 0x1.555554p-3f, 0x1.5554bp-5f, 0x1.11118ap-7f, 0x1.6d723ep-10f, 0x1.a032e4p-13f,
-#endif
-    };
     const V minus_v = v_neg(v), last = v_set1(NUMBER(103.5, 744.6)), end = v_set1(NUMBER(105.5, 746.6));
     const V shift = v_set1(NUMBER(0x1.8p23 + 64, 0x1.8p52 + 512)); /* v_exponent makes 2^64 S or 2^512 S, normal numbers */
     const V t = v_fma(v_min(minus_v, last), v_set1(NUMBER(-0x1.715476p+0, -0x1.71547652b82fep+0)), shift); /* never NaN */
@@ -31,7 +14,7 @@ INLINE V exp_nonpositive(V v)
     const V w = v_fma(j, v_set1(NUMBER(-0x1.62e4p-1, -0x1.62e42fefa38p-1)), v_neg(v_min(end, minus_v))); /* exact */
     const V r_lo = v_mul(j, v_set1(NUMBER(-0x1.7f7d1cp-20, -0x1.ef35793c7673p-45)));
     const V r = v_add(w, r_lo), z = v_mul(r, r);
-    const V p = v_add(w, v_fma(z, polynomial(r, z, c, sizeof c / sizeof *c, 0), r_lo));
+    const V p = v_add(w, v_fma(z, exp_polynomial(r, z), r_lo));
     return v_mul(v_fma(s, p, s), v_set1(NUMBER(0x1p-64, 0x1p-512)));
 }
 
