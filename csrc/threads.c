@@ -39,6 +39,10 @@ static void run_alone(size_t count, void (*task)(void *, size_t, size_t), void *
 #include <signal.h>
 #include <stdint.h>
 #include <time.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #if defined(__x86_64__)
 #define PAUSE() __builtin_ia32_pause()
@@ -62,12 +66,15 @@ static struct {
     task_function task;
     void *context;
     size_t count;
-    atomic_int processor; /* that the caller ran on when it woke the workers, or -1 */
     pthread_mutex_t lock; /* guards what follows, and sleeping */
     pthread_cond_t wake, finished;
     atomic_int sleeping, waiting; /* workers for a job; the caller for the last task of its own */
     atomic_size_t started;                    /* workers 1 .. started - 1 need not be started again */
     unsigned char running[PYNN_MOST_THREADS + 1]; /* by slot; 0 is the caller's */
+#if defined(__linux__)
+    pid_t thread[PYNN_MOST_THREADS + 1]; /* its number; 0 before it runs */
+    cpu_set_t place[PYNN_MOST_THREADS + 1]; /* processors that it was told to keep to; none before it was */
+#endif
 } pool = {
     .taken = ATOMIC_FLAG_INIT, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .finished = PTHREAD_COND_INITIALIZER};
 
@@ -85,7 +92,12 @@ static void forget_parent(void)
     atomic_store(&pool.sleeping, 0);
     atomic_store(&pool.started, 0);
     atomic_store(&pool.ticket, 0);
-    for (size_t slot = 0; slot < PYNN_MOST_THREADS; slot++) pool.running[slot] = 0;
+    for (size_t slot = 0; slot <= PYNN_MOST_THREADS; slot++) {
+        pool.running[slot] = 0;
+#if defined(__linux__)
+        pool.thread[slot] = 0;
+#endif
+    }
     atomic_flag_clear(&pool.taken);
 }
 
@@ -129,21 +141,35 @@ static uint64_t nanoseconds(void)
 }
 
 /* Linux often wakes a thread on the processor of the one that wakes it, and leaves both there for milliseconds while another processor
- * idles (256 rows through 784-128-10 after 60 ms of rest: 484 us by "two" threads, 243 us by two). A worker that finds itself there moves. */
+ * idles, since a thread that waits for its turn cannot move itself (256 rows through 784-128-10, after 60 ms of rest: 484 us a call by
+ * "two" threads for the first three calls, 270 us by two). So before they are woken, workers are told to stay off that processor, and to
+ * have the caller's others. */
 #if defined(__linux__)
-static int this_processor(void) { return sched_getcpu(); }
-static void leave_processor(int processor)
+static void note_worker(size_t slot, int running)
 {
-    cpu_set_t allowed, others;
-    if (processor < 0 || processor >= CPU_SETSIZE || sched_getcpu() != processor) return;
-    if (sched_getaffinity(0, sizeof allowed, &allowed)) return;
-    others = allowed;
-    CPU_CLR((size_t)processor, &others);
-    if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others)) sched_setaffinity(0, sizeof allowed, &allowed);
+    pool.thread[slot] = running ? (pid_t)syscall(SYS_gettid) : 0;
+    CPU_ZERO(&pool.place[slot]);
+}
+
+/* With the lock held. */
+static void place_workers(void)
+{
+    cpu_set_t allowed;
+    const int processor = sched_getcpu();
+    if (processor < 0 || processor >= CPU_SETSIZE || sched_getaffinity(0, sizeof allowed, &allowed)) return;
+    CPU_CLR((size_t)processor, &allowed);
+    if (!CPU_COUNT(&allowed)) CPU_SET((size_t)processor, &allowed);
+    for (size_t slot = 1; slot < pool.started; slot++)
+        if (pool.thread[slot] && !CPU_EQUAL(&allowed, &pool.place[slot]) && !sched_setaffinity(pool.thread[slot], sizeof allowed, &allowed))
+            pool.place[slot] = allowed;
 }
 #else
-static int this_processor(void) { return -1; }
-static void leave_processor(int processor) { (void)processor; }
+static void note_worker(size_t slot, int running)
+{
+    (void)slot;
+    (void)running;
+}
+static void place_workers(void) {}
 #endif
 
 static int tasks_left(void) { return (uint32_t)atomic_load(&pool.ticket) != 0; }
@@ -152,7 +178,9 @@ static void *worker(void *slot_as_pointer)
 {
     const size_t slot = (size_t)(uintptr_t)slot_as_pointer;
     pynn_default_arithmetic(); /* as any caller of pynn_parallel, whatever a new thread begins with */
-    leave_processor(atomic_load_explicit(&pool.processor, memory_order_relaxed));
+    pthread_mutex_lock(&pool.lock);
+    note_worker(slot, 1);
+    pthread_mutex_unlock(&pool.lock);
     for (;;) {
         uint64_t until = nanoseconds() + SPIN_NANOSECONDS;
         while (slot < pynn_get_num_threads() && nanoseconds() < until) {
@@ -165,10 +193,12 @@ static void *worker(void *slot_as_pointer)
             pthread_cond_wait(&pool.wake, &pool.lock);
         atomic_fetch_sub(&pool.sleeping, 1);
         const int surplus = slot >= pynn_get_num_threads();
-        if (surplus) pool.running[slot] = 0;
+        if (surplus) {
+            pool.running[slot] = 0;
+            note_worker(slot, 0);
+        }
         pthread_mutex_unlock(&pool.lock);
         if (surplus) return NULL;
-        leave_processor(atomic_load_explicit(&pool.processor, memory_order_relaxed));
     }
 }
 
@@ -181,7 +211,6 @@ static void start_workers(size_t threads)
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the program's own threads' business */
-    atomic_store_explicit(&pool.processor, this_processor(), memory_order_relaxed);
     pthread_mutex_lock(&pool.lock);
     for (size_t slot = 1; slot < threads; slot++) {
         pthread_t thread;
@@ -225,8 +254,8 @@ void pynn_parallel(size_t count, void (*task)(void *, size_t, size_t), void *con
     atomic_store_explicit(&pool.done, 0, memory_order_relaxed);
     atomic_store(&pool.ticket, number << 40 | (uint64_t)threads << 32 | count);
     if (atomic_load(&pool.sleeping)) {
-        atomic_store_explicit(&pool.processor, this_processor(), memory_order_relaxed);
         pthread_mutex_lock(&pool.lock);
+        place_workers();
         pthread_cond_broadcast(&pool.wake);
         pthread_mutex_unlock(&pool.lock);
     }

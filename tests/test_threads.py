@@ -449,3 +449,31 @@ else:
 """
     )
     assert output(program).split() == ["True"]
+
+
+# ---- processors ------------------------------------------------------------------------------------------------------
+
+
+@linux
+def test_workers_keep_to_the_processors_of_their_caller():
+    program = (
+        START
+        + """
+mine = os.sched_getaffinity(0)
+if len(mine) < 2:
+    print("one processor")
+    raise SystemExit
+pynn.set_num_threads(2)
+work()
+caller = str(threading.get_native_id())
+for wanted in [{min(mine)}, {max(mine)}]:
+    os.sched_setaffinity(0, wanted)
+    time.sleep(0.05)  # workers sleep by now, and are woken
+    work()
+    others = [os.sched_getaffinity(int(task)) for task in os.listdir("/proc/self/task") if task != caller]
+    print(wanted in others)  # NumPy's own threads stay where they were
+"""
+    )
+    if (printed := output(program)) == "one processor":
+        pytest.skip("this process has one processor")
+    assert printed.split() == ["True"] * 2
