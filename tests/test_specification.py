@@ -434,6 +434,7 @@ def shapes(random, repeat):
         for _ in range(2):  # beyond what caches hold
             yield drawn((1, 2), large, large)
             yield drawn(few, large, large)
+            yield drawn(near, large, large)
 
 
 @pytest.fixture
