@@ -27,15 +27,20 @@ UNWANTED = "OPENBLAS_CORETYPE"
 
 
 def run_all(options: argparse.Namespace) -> None:
-    """Run each benchmark in a process of its own, print what it prints, and keep it in a document if asked to."""
+    """Run each benchmark in a process of its own, print that, and keep it in a document if asked to, with pictures."""
     kept = report.kept(options.update) if options.update else ""
     markdown = options.markdown or options.update is not None
     parts = []
     for title, (name, *more) in RUNS.items():
         wanted = {"--quick": options.quick, "--markdown": markdown, "--cpu-time": options.cpu_time and name == "peers"}
+        shown = ""
+        if options.update and name == "peers":
+            picture = options.update.with_name(f"{options.update.stem}{'-adam' if more else ''}.png")
+            more = [*more, "--plot", str(picture)]
+            shown = f"![Times faster than each peer, over networks and batches]({picture.name})\n\n"
         command = [sys.executable, "-m", "bench", name, *more, *(option for option, given in wanted.items() if given)]
         text = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
-        parts.append(f"{'## ' if markdown else ''}{title}\n\n{text}")
+        parts.append(f"{'## ' if markdown else ''}{title}\n\n{shown}{text}")
         print(parts[-1], flush=True)
     if options.update:
         options.update.write_text("\n".join([kept, *parts]).rstrip() + "\n", encoding="utf-8")

@@ -86,6 +86,7 @@ def test_markdown_of_kernels_is_one_row_for_each_size():
 
 
 def test_all_run_without_a_name_and_their_results_go_into_a_document(tmp_path):
+    pytest.importorskip("matplotlib")
     document = tmp_path / "performance.md"
     document.write_text(f"# Performance\n\nkept\n\n{MARK}gone\n", encoding="utf-8")
     bench("--quick", "--update", document)
@@ -93,6 +94,9 @@ def test_all_run_without_a_name_and_their_results_go_into_a_document(tmp_path):
     assert text.startswith(f"# Performance\n\nkept\n\n{MARK}")
     assert "gone" not in text
     assert [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")] == list(RUNS)
+    for picture in ("performance.png", "performance-adam.png"):
+        assert f"({picture})" in text
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     document.write_text("# Another page\n", encoding="utf-8")
     command = [sys.executable, "-m", "bench", "--update", document]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
