@@ -13,6 +13,7 @@ import numpy as np
 from pynn import kernels
 from pynn.layers import Layer, random_generator
 from pynn.network import Network, _counted
+from pynn.rows import Dropout
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -178,7 +179,8 @@ def gradcheck(
     seed: int = 0,
 ) -> GradientReport:
     """Compare backpropagation with central differences of the cost of ``x`` (samples, in_features), or (in_features,), against
-    ``y`` (samples, out_features), or (out_features,).
+    ``y`` (samples, out_features), or (out_features,); classes (samples,) for a cost that takes them. Dropout drops the same in
+    all of it.
 
     Each derivative is taken twice: ∂C/∂Y of the cost, ∂C/∂X of each layer, and ∂C/∂θ of each of its parameters, in the order of
     backpropagation, so that a wrong ``backward`` is told from those that inherit its error. All entries of an array are
@@ -244,14 +246,16 @@ class _Check:
         if not given.size or not self.target.size:
             raise ValueError(f"gradcheck: x has shape {given.shape} and y {self.target.shape}: there is nothing to differentiate")
         self.unit = float(np.finfo(np.float64).eps) / 2
+        self.steps = {i: layer.step for i, layer in enumerate(self.layers) if isinstance(layer, Dropout)}
         self.inputs: list[Array] = []
         value = given.copy()
         for i, layer in enumerate(self.layers):
             self.inputs.append(np.array(value, np.float64))
-            value = layer.forward(value)
+            value = self._forward(i, value)
             self._see(value, f"Layer {i}, {layer!r}")
         self.prediction = np.array(value, np.float64)
-        if self.prediction.shape != self.target.shape:
+        classes = getattr(self.cost, "takes_labels", False) and self.target.shape == self.prediction.shape[:-1]
+        if self.prediction.shape != self.target.shape and not classes:
             raise ValueError(f"gradcheck: y has shape {self.target.shape}, wanted {self.prediction.shape}, as the network gives")
         self._see(self.cost(value, self.target), f"The cost, {self.cost!r}")
         gradient = self.cost.gradient(value, self.target)
@@ -290,11 +294,17 @@ class _Check:
             raise ValueError(f"gradcheck: {where} has shape {found.shape}, wanted {of.shape}")
         return found
 
+    def _forward(self, i: int, value: Any) -> Any:
+        layer = self.layers[i]
+        if isinstance(layer, Dropout):
+            layer.step = self.steps[i]  # drops the same each time
+        return layer.forward(value)
+
     def _cost_from(self, first: int, value: Array) -> float:
         """The cost, of what goes into layer ``first``."""
         value = value.copy()  # a layer may write to its input
-        for layer in self.layers[first:]:
-            value = layer.forward(value)
+        for i in range(first, len(self.layers)):
+            value = self._forward(i, value)
         return float(self.cost(value, self.target))
 
     def arrays(self) -> Iterator[tuple[int | None, str, str, Array, Array, Callable[[], float]]]:

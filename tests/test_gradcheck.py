@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support import output, same_bits, values
 from test_layers import layer_of
+from test_rows import LAYERS
 
 import pynn
 
@@ -43,6 +44,24 @@ def test_pynns_own_gradients_pass(dtype, activation, widths):
     assert len(resolved) >= 0.99 * len(entries)  # kinks are rare at random places
     assert max(entry.relative_error for entry in resolved if abs(entry.analytic) > 1e-6) < 1e-6
     assert any("float32" in note for note in report.notes) == (dtype == "float32")
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_gradients_of_layers_on_rows_pass(dtype, kind):
+    report = check(network(pynn.Dense(3, 6), LAYERS[kind](), pynn.Tanh(), LAYERS[kind](), pynn.Dense(6, 2), dtype=dtype))
+    assert report, str(report)
+    assert all(entry.verdict == "right" for array in report.arrays for entry in array.entries), str(report)
+
+
+@pytest.mark.parametrize("cost", sorted(set(pynn.costs.__all__) - {"Cost"}))
+def test_gradients_of_every_cost_pass(dtype, cost):
+    net = network(pynn.Dense(3, 6), pynn.Tanh(), pynn.Dense(6, 4), dtype=dtype, cost=getattr(pynn, cost)())
+    x, y = values((5, 3), dtype, 1), np.abs(values((5, 4), dtype, 2))
+    targets = [y, *([np.arange(5) % 4] if getattr(net.cost, "takes_labels", False) else [])]
+    for target in targets:
+        report = pynn.gradcheck(net, x, target)
+        assert report, str(report)
+        assert all(entry.verdict == "right" for array in report.arrays for entry in array.entries), str(report)
 
 
 def test_one_sample_and_targets_without_an_axis():
