@@ -34,6 +34,7 @@ class Layer(ctypes.Structure):
     """`layer` in specification.c."""
 
     _fields_ = (
+        ("kind", ctypes.c_int),
         ("f", ctypes.c_void_p),
         ("parameter", ctypes.c_double),
         ("in", ctypes.c_size_t),
@@ -41,6 +42,10 @@ class Layer(ctypes.Structure):
         ("weight", ctypes.c_size_t),
         ("bias", ctypes.c_size_t),
         ("by_input", ctypes.c_int),
+        ("mean", ctypes.c_void_p),
+        ("deviation", ctypes.c_void_p),
+        ("seed", ctypes.c_uint64),
+        ("step", ctypes.c_uint64),
     )
 
 
@@ -92,15 +97,26 @@ HYPERPARAMETERS = {  # and the name of its function, for each class
     "NAdam": ("nadam", lambda o: (o.beta_1, o.beta_2, o.epsilon, float(Decimal("0.96") ** Decimal(o.momentum_decay)))),
     "Rprop": ("rprop", lambda o: (o.eta_minus, o.eta_plus, o.least_step, o.most_step)),
 }
+KINDS = {
+    pynn.Dense: 0,
+    pynn.Softmax: 2,
+    pynn.LogSoftmax: 3,
+    pynn.LayerNorm: 4,
+    pynn.Standardize: 5,
+    pynn.Dropout: 6,
+}  # activations: 1
 NOWHERE = 2 ** (8 * ctypes.sizeof(ctypes.c_size_t)) - 1
 
 
 def arrays_of(net):
     """(array, whether it is a weight that lies by input, whether it is a bias) of each parameter as they lie."""
-    for layer in dense(net):
-        few = layer.out_features <= 15 and layer.in_features >= 2 * layer.out_features
-        yield layer.weight, not few, False
-        if layer.bias is not None:
+    for layer in net.layers:
+        if isinstance(layer, pynn.Dense):
+            few = layer.out_features <= 15 and layer.in_features >= 2 * layer.out_features
+            yield layer.weight, not few, False
+        elif isinstance(layer, pynn.LayerNorm) and layer.scale is not None:
+            yield layer.scale, False, False
+        if isinstance(layer, (pynn.Dense, pynn.LayerNorm)) and layer.bias is not None:
             yield layer.bias, False, True
 
 
@@ -240,9 +256,9 @@ class Specification:
         return y
 
     def network(self, net):
-        """A copy of a pynn.Network for ``predict`` and ``epoch``: layers, parameters, and an optimizer."""
+        """A pynn.Network for ``predict`` and ``epoch``: layers, parameters, an optimizer, and what the layers point to."""
         width = next(layer.in_features for layer in net.layers if isinstance(layer, pynn.Dense))
-        layers, size, runs = (Layer * len(net.layers))(), 0, []
+        layers, size, runs, kept = (Layer * len(net.layers))(), 0, [], []
         arrays = list(arrays_of(net))
         penalties = net.optimizer.l1, net.optimizer.l2, net.optimizer.weight_decay
         for array, _, bias in arrays:
@@ -251,14 +267,23 @@ class Specification:
         places = iter(zip(runs, arrays, strict=True))
         for row, layer in zip(layers, net.layers, strict=True):
             setattr(row, "in", width)
+            row.kind, row.weight, row.bias = KINDS.get(type(layer), 1), NOWHERE, NOWHERE
             if isinstance(layer, pynn.Dense):
                 (row.weight, *_), (_, row.by_input, _) = next(places)
-                row.bias = NOWHERE if layer.bias is None else next(places)[0][0]
-                row.f, width = None, layer.out_features
-            else:
+                width = layer.out_features
+            elif isinstance(layer, pynn.LayerNorm):
+                row.weight, row.parameter = NOWHERE if layer.scale is None else next(places)[0][0], layer.epsilon
+            elif isinstance(layer, pynn.Dropout):
+                row.parameter, row.seed = layer.rate, layer.seed
+            elif isinstance(layer, pynn.Standardize):
+                kept += [layer.mean.astype(self.dtype), layer.deviation.astype(self.dtype)]
+                row.mean, row.deviation = (each.ctypes.data for each in kept[-2:])
+            elif row.kind == 1:
                 row.f, row.parameter = self._pointer(layer.name).value, layer.parameter or 0
+            if getattr(layer, "bias", None) is not None:
+                row.bias = next(places)[0][0]
             row.out = width
-        return layers, parameters_of(net), self.optimizer(net.optimizer, runs)
+        return layers, parameters_of(net), self.optimizer(net.optimizer, runs), kept
 
     def predict(self, layers, parameters, x):
         y = np.empty((len(x), layers[-1].out), self.dtype)
@@ -320,6 +345,10 @@ class Random:
         """Uniform on ±√square, the first 53 bits of a number each; computed in double precision, then rounded to the dtype."""
         numbers = np.array([(self._next() >> 11) * 2.0**-53 for _ in range(outputs * inputs)])
         return ((2.0 * numbers - 1.0) * np.sqrt(square)).astype(dtype).reshape(outputs, inputs)
+
+    def seed(self):
+        """Of dropout: one number."""
+        return self._next()
 
     def _half(self):
         """32 bits: the lower half of a number, then its upper half."""
@@ -771,11 +800,25 @@ def test_constants_are_those_of_the_specification():
 # ---- trainings -------------------------------------------------------------------------------------------------------
 
 
-def random_network(random, widths, dtype, seed, optimizer=None, cost=None):
-    """A function that makes the same network again and again."""
+GIVEN_SEED = 2**64 - 3
+ON_ROWS = {  # a layer of each kind for rows of some width: class and arguments
+    "Softmax": lambda random, width: (pynn.Softmax,),
+    "LogSoftmax": lambda random, width: (pynn.LogSoftmax,),
+    "LayerNorm": lambda random, width: (
+        pynn.LayerNorm, width, float(random.choice([1e-5, 0.1])), bool(random.random() < 0.7), bool(random.random() < 0.7),
+    ),
+    "Dropout": lambda random, width: (pynn.Dropout, float(random.choice([0.0, 0.2, 0.5])), random.choice([None, GIVEN_SEED])),
+    "Standardize": lambda random, width: (pynn.Standardize, width, 2 * random.random(width) - 1, 0.5 + random.random(width)),
+}  # fmt: skip
+
+
+def random_network(random, widths, dtype, seed, optimizer=None, cost=None, on_rows=()):
+    """A function that makes the same network again and again, with layers of these kinds on rows among the others."""
     layers = [(pynn.Tanh,)] if random.random() < 0.1 else []
     for inputs, outputs in itertools.pairwise(widths):
+        layers += [ON_ROWS[kind](random, inputs) for kind in on_rows if random.random() < 0.4]
         layers.append((pynn.Dense, inputs, outputs, bool(random.random() < 0.8)))
+        layers += [ON_ROWS[kind](random, outputs) for kind in on_rows if random.random() < 0.6]
         for name in random.choice(ACTIVATIONS, random.choice([0, 1, 1, 1, 2])):
             row = kernels.ACTIVATIONS[name]
             own = (float(random.choice([row.default, 0.37])),) if row.parameter else ()
@@ -832,11 +875,11 @@ def train_step(net, x, y, weights, batch, shuffle):
     return costs
 
 
-def check_training(specification, dtype, seed, draw, optimizer=None, cost=None, classes=False):
+def check_training(specification, dtype, seed, draw, optimizer=None, cost=None, classes=False, on_rows=()):
     random = generator(4, seed)
     widths, rows, batch = draw(random)
     widths, rows, batch = [int(n) for n in widths], int(rows), int(random.integers(1, min(rows, batch) + 1))
-    network, shuffle = random_network(random, widths, dtype, seed, optimizer, cost), bool(random.random() < 0.7)
+    network, shuffle = random_network(random, widths, dtype, seed, optimizer, cost, on_rows), bool(random.random() < 0.7)
     x, y = (numbers(random, (rows, width), dtype, ["uniform"]) for width in (widths[0], widths[-1]))
     weights = np.abs(numbers(random, rows, dtype, ["uniform"])) if cost and random.random() < 0.3 else None
     labels = random.integers(0, widths[-1], rows) if classes else y
@@ -847,7 +890,10 @@ def check_training(specification, dtype, seed, draw, optimizer=None, cost=None, 
     for layer in dense(net):
         (outputs, inputs), first = layer.weight.shape, layer.weight
         assert same_bits(first, source.weight(outputs, inputs, 6 / (inputs + outputs), dtype)), f"first weights, {what}"
-    (layers, parameters, (update, _kept)), costs = specification.network(net), []
+    for layer in net.layers:
+        if isinstance(layer, pynn.Dropout) and layer.seed != GIVEN_SEED:
+            assert layer.seed == source.seed(), f"seed of {layer}, {what}"
+    (layers, parameters, (update, _state), _kept), costs = specification.network(net), []
     objective = specification.objective(net.cost.name, net.cost.parameter or 0.0, classes)
     for _ in range(2):
         order = source.order(rows) if shuffle else np.arange(rows)
@@ -899,6 +945,27 @@ def test_trainings_on_classes_are_the_specified_operations(specification, dtype,
     for seed in range(100, 400 if exhaustive else 108):
         cost = functools.partial(pynn.SoftmaxCrossEntropy, 0.1 * (seed % 3))
         check_training(specification, dtype, seed, small, cost=cost, classes=seed % 2 > 0)
+
+
+def test_the_specification_has_every_layer_on_rows():
+    assert set(ON_ROWS) == set(pynn.rows.__all__) == {each.__name__ for each in KINDS} - {"Dense"}
+
+
+@pytest.mark.parametrize("kind", ON_ROWS)
+def test_trainings_with_each_layer_on_rows_are_the_specified_operations(specification, dtype, kind, exhaustive):
+    finite = [
+        check_training(specification, dtype, seed, small, cost=pynn.MSE, on_rows=(kind,))
+        for seed in range(700, 1000 if exhaustive else 712)
+    ]
+    assert sum(finite) > 0.7 * len(finite)
+
+
+@pytest.mark.parametrize("name", HYPERPARAMETERS)
+def test_trainings_with_all_layers_on_rows_are_the_specified_operations(specification, dtype, name, exhaustive):
+    """And every optimizer; the widest by threads."""
+    for seed in range(1000, 1100 if exhaustive else 1003):
+        optimizer, wide = random_optimizer(generator(5, seed), name), lambda random: ([70, 110, 15, 4], 130, 100)
+        check_training(specification, dtype, seed, wide if seed == 1000 else small, optimizer, pynn.MSE, on_rows=tuple(ON_ROWS))
 
 
 @pytest.mark.parametrize("name", HYPERPARAMETERS)

@@ -1154,52 +1154,88 @@ void NAME(spec_dropout)(double rate, uint64_t seed, uint64_t step, uint64_t firs
 
 /* ---- networks ---------------------------------------------------------------------------------------------------------- */
 
+enum { DENSE, ACTIVATION, SOFTMAX, LOG_SOFTMAX, LAYER_NORM, STANDARDIZE, DROPOUT };
+
 typedef struct {
-    activation *f; /* an activation, or NULL: a dense layer */
-    double parameter;
+    int kind;
+    activation *f;
+    double parameter; /* of f; epsilon of LAYER_NORM, rate of DROPOUT */
     size_t in, out;
-    size_t weight, bias; /* where they begin among the parameters of the network; without a bias, bias is SIZE_MAX */
+    size_t weight,
+        bias; /* where they, or scale and bias of LAYER_NORM, begin among the parameters of the network; SIZE_MAX where there is none */
     int by_input; /* whether the weight lies there as (in, out) */
+    const real *mean, *deviation; /* of STANDARDIZE */
+    uint64_t seed, step; /* of DROPOUT; how many batches it has seen */
 } layer;
+
+static const real *parameter_at(size_t place, const real *theta) { return place < SIZE_MAX ? theta + place : NULL; }
 
 static size_t place(const layer *l, size_t m, size_t n) { return l->weight + (l->by_input ? n * l->out + m : m * l->in + n); }
 
 /* W (out, in) */
-static real *weight_of(const layer *l, const real *theta)
+static void weight_of(const layer *l, const real *theta, real *w)
 {
-    real *const w = room(l->out * l->in);
     for (size_t m = 0; m < l->out; m++)
         for (size_t n = 0; n < l->in; n++) w[m * l->in + n] = theta[place(l, m, n)];
-    return w;
 }
 
-static void forward(const layer *l, const real *theta, size_t rows, const real *x, real *y)
+/* In a prediction DROPOUT drops nothing */
+static void forward(const layer *l, int training, const real *theta, size_t rows, const real *x, real *y)
 {
-    if (l->f) {
-        NAME(spec_activation)(l->f, l->parameter, rows * l->in, x, y);
-        return;
+    const size_t n = l->in;
+    real *const room_for = room(l->kind == DENSE ? l->out * n : 2 * rows);
+    switch (l->kind) {
+    case DENSE:
+        weight_of(l, theta, room_for);
+        NAME(spec_affine)(rows, n, l->out, room_for, x, parameter_at(l->bias, theta), y);
+        break;
+    case ACTIVATION: NAME(spec_activation)(l->f, l->parameter, rows * n, x, y); break;
+    case SOFTMAX: NAME(spec_softmax)(0, rows, n, x, y); break;
+    case LOG_SOFTMAX: NAME(spec_softmax)(1, rows, n, x, y); break;
+    case LAYER_NORM:
+        NAME(spec_layer_norm)(rows, n, l->parameter, x, parameter_at(l->weight, theta), parameter_at(l->bias, theta), y, room_for);
+        break;
+    case STANDARDIZE: NAME(spec_standardize)(rows, n, x, l->mean, l->deviation, y); break;
+    case DROPOUT:
+        if (training) NAME(spec_dropout)(l->parameter, l->seed, l->step, 0, rows * n, x, y);
+        else memcpy(y, x, rows * n * sizeof(real));
+        break;
+    default: abort();
     }
-    real *const w = weight_of(l, theta);
-    NAME(spec_affine)(rows, l->in, l->out, w, x, l->bias < SIZE_MAX ? theta + l->bias : NULL, y);
-    free(w);
+    free(room_for);
 }
 
-/* dC/dX from dC/dY; those of the parameters go where these lie */
-static void backward(const layer *l, const real *theta, size_t rows, const real *x, const real *y_gradient, real *x_gradient,
+/* dC/dX from dC/dY, X and Y; those of the parameters go where these lie */
+static void backward(const layer *l, const real *theta, size_t rows, const real *x, const real *y, const real *y_gradient, real *x_gradient,
                      real *gradients)
 {
-    if (l->f) {
-        NAME(spec_activation_gradient)(l->f, l->parameter, rows * l->in, x, y_gradient, x_gradient);
-        return;
+    const size_t n = l->in;
+    real *const w = room(l->out * n), *const gradient = room(l->out * n), *const statistics = room(2 * rows), *const again = room(rows * n);
+    switch (l->kind) {
+    case DENSE:
+        weight_of(l, theta, w);
+        NAME(spec_input_gradient)(rows, n, l->out, w, y_gradient, x_gradient);
+        NAME(spec_weight_gradient)(rows, n, l->out, y_gradient, x, gradient);
+        for (size_t i = 0; i < l->out; i++)
+            for (size_t j = 0; j < n; j++) gradients[place(l, i, j)] = gradient[i * n + j];
+        break;
+    case ACTIVATION: NAME(spec_activation_gradient)(l->f, l->parameter, rows * n, x, y_gradient, x_gradient); break;
+    case SOFTMAX: NAME(spec_softmax_gradient)(0, rows, n, y, y_gradient, x_gradient); break;
+    case LOG_SOFTMAX: NAME(spec_softmax_gradient)(1, rows, n, y, y_gradient, x_gradient); break;
+    case LAYER_NORM:
+        NAME(spec_layer_norm)(rows, n, l->parameter, x, NULL, NULL, again, statistics);
+        NAME(spec_layer_norm_gradient)(rows, n, x, statistics, y_gradient, parameter_at(l->weight, theta), x_gradient);
+        if (l->weight < SIZE_MAX) NAME(spec_layer_norm_scale_gradient)(rows, n, x, statistics, y_gradient, gradients + l->weight);
+        break;
+    case STANDARDIZE: NAME(spec_standardize)(rows, n, y_gradient, NULL, l->deviation, x_gradient); break;
+    case DROPOUT: NAME(spec_dropout)(l->parameter, l->seed, l->step, 0, rows * n, y_gradient, x_gradient); break;
+    default: abort();
     }
-    real *const w = weight_of(l, theta), *const gradient = room(l->in * l->out);
-    NAME(spec_input_gradient)(rows, l->in, l->out, w, y_gradient, x_gradient);
-    NAME(spec_weight_gradient)(rows, l->in, l->out, y_gradient, x, gradient);
-    for (size_t m = 0; m < l->out; m++)
-        for (size_t n = 0; n < l->in; n++) gradients[place(l, m, n)] = gradient[m * l->in + n];
     if (l->bias < SIZE_MAX) NAME(spec_bias_gradient)(rows, l->out, y_gradient, gradients + l->bias);
     free(w);
     free(gradient);
+    free(statistics);
+    free(again);
 }
 
 /* y (rows, out of the last layer) of x (rows, in of the first) */
@@ -1210,7 +1246,7 @@ void NAME(spec_predict)(size_t count, const layer *layers, const real *theta, si
     memcpy(from, x, rows * layers->in * sizeof(real));
     for (const layer *l = layers; l <= last; l++) {
         real *const to = room(rows * l->out);
-        forward(l, theta, rows, from, to);
+        forward(l, 0, theta, rows, from, to);
         free(from);
         from = to;
     }
@@ -1219,7 +1255,7 @@ void NAME(spec_predict)(size_t count, const layer *layers, const real *theta, si
 }
 
 /* One step on a batch; the cost before it */
-static double step(size_t count, const layer *layers, size_t parameters, real *theta, const objective *o, optimizer *update, double rate,
+static double step(size_t count, layer *layers, size_t parameters, real *theta, const objective *o, optimizer *update, double rate,
                    size_t rows, const real *x, const real *target, const real *weights)
 {
     const size_t out = layers[count - 1].out;
@@ -1229,14 +1265,15 @@ static double step(size_t count, const layer *layers, size_t parameters, real *t
     memcpy(value[0], x, rows * layers->in * sizeof(real));
     for (size_t i = 0; i < count; i++) {
         value[i + 1] = room(rows * layers[i].out);
-        forward(layers + i, theta, rows, value[i], value[i + 1]);
+        forward(layers + i, 1, theta, rows, value[i], value[i + 1]);
     }
     const double cost = NAME(spec_cost)(o, rows, out, value[count], target, weights);
     real *y_gradient = room(rows * out), *const gradients = room(parameters);
     NAME(spec_cost_gradient)(o, rows, out, value[count], target, weights, y_gradient);
     for (size_t i = count; i-- > 0;) {
         real *const x_gradient = room(rows * layers[i].in);
-        backward(layers + i, theta, rows, value[i], y_gradient, x_gradient, gradients);
+        backward(layers + i, theta, rows, value[i], value[i + 1], y_gradient, x_gradient, gradients);
+        layers[i].step = layers[i].step + 1;
         free(y_gradient);
         y_gradient = x_gradient;
     }
@@ -1250,7 +1287,7 @@ static double step(size_t count, const layer *layers, size_t parameters, real *t
 
 /* One epoch: a step on each batch of `batch` rows, the last perhaps with fewer, of x, target and weights (or NULL) in the given order; costs has the
  * cost of each */
-void NAME(spec_epoch)(size_t count, const layer *layers, size_t parameters, real *theta, const objective *o, optimizer *update, double rate,
+void NAME(spec_epoch)(size_t count, layer *layers, size_t parameters, real *theta, const objective *o, optimizer *update, double rate,
                       size_t rows, const real *x, const real *target, const real *weights, const int64_t *order, size_t batch,
                       double *costs)
 {
