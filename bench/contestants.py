@@ -17,17 +17,19 @@ from typing import Any
 import numpy as np
 
 OPTIMIZERS = {"sgd": 0.01, "adam": 0.001}  # and the learning rate of each
+COSTS = {"mse": "mean squared error", "softmax_cross_entropy": "softmax cross-entropy of classes"}
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # of Adam
 
 
 @dataclass(frozen=True)
 class Net:
-    """A network with an activation after each layer but the last, mean squared error, and gradient descent or Adam."""
+    """A network with an activation after each layer but the last, a cost, and gradient descent or Adam."""
 
     widths: tuple[int, ...]
     activation: str = "sigmoid"
     dtype: str = "float32"
     optimizer: str = "sgd"
+    cost: str = "mse"
 
     @property
     def learning_rate(self) -> float:
@@ -58,9 +60,11 @@ class Net:
         ]
 
     def data(self, rows: int, seed: int = 1) -> tuple[Any, Any]:
-        """The same inputs and targets for everyone."""
+        """The same inputs and targets for everyone; targets (rows,) of integers, if they are classes."""
         random = np.random.default_rng(seed)
         x = random.standard_normal((rows, self.widths[0])).astype(self.dtype)
+        if self.cost == "softmax_cross_entropy":
+            return x, random.integers(0, self.widths[-1], rows)
         return x, random.uniform(0, 1, (rows, self.widths[-1])).astype(self.dtype)
 
 
@@ -71,9 +75,12 @@ class Contestant:
     comparable = True  # whether it has the parameters that all begin with
     threaded = True  # whether it can use more than one thread
     tasks: tuple[str, ...] = ("predict", "step", "epoch", "full-batch")
+    costs: tuple[str, ...] = ("mse",)
 
     def __init__(self, net: Net, batch: int, threads: int) -> None:
         """Build ``net``, to be trained in batches of ``batch`` rows."""
+        if net.cost not in self.costs:
+            raise NotImplementedError(f"has no {COSTS[net.cost]} here")
         self.net, self.batch, self.threads = net, batch, threads
         self.setup(net.parameters())
 
@@ -114,6 +121,7 @@ class Pynn(Contestant):
     """This library: train_step, and fit for one epoch."""
 
     modules = ("pynn",)
+    costs = tuple(COSTS)
 
     @staticmethod
     def environment(threads: int) -> dict[str, str]:  # noqa: D102
@@ -127,7 +135,8 @@ class Pynn(Contestant):
         for inputs, outputs in self.net.layers:
             layers += [pynn.Dense(inputs, outputs), activation()]
         optimizer = {"sgd": pynn.SGD, "adam": pynn.Adam}[self.net.optimizer](self.net.learning_rate)
-        self.network = pynn.Network(layers[:-1], optimizer=optimizer, dtype=self.net.dtype, seed=0)
+        cost = {"mse": pynn.MSE, "softmax_cross_entropy": pynn.SoftmaxCrossEntropy}[self.net.cost]()
+        self.network = pynn.Network(layers[:-1], cost, optimizer, dtype=self.net.dtype, seed=0)
         for layer, (weight, bias) in zip(self.network.layers[::2], parameters, strict=True):
             layer.weight, layer.bias = weight, bias
         self.predict, self.step = self.network.predict, self.network.train_step  # type: ignore[method-assign]  # nothing in between
@@ -147,6 +156,7 @@ class NumPy(Contestant):
     """Plain NumPy, written with some care: weights as the products want them, no array made twice, one run of parameters."""
 
     modules = ("numpy",)
+    costs = tuple(COSTS)
 
     def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
         # f(x) and f'(x) as a function of x and y = f(x)
@@ -203,6 +213,23 @@ class NumPy(Contestant):
         x += self.biases[-1]
         return x
 
+    def _cost(self, prediction: Any, y: Any) -> tuple[float, Any]:
+        """The cost, and its gradient."""
+        if self.net.cost == "mse":
+            gradient = prediction - y
+            cost = float(np.vdot(gradient, gradient)) / gradient.size
+            gradient *= 2 / gradient.size
+            return cost, gradient
+        rows = np.arange(len(y))
+        logits = prediction - prediction.max(axis=1, keepdims=True)
+        gradient = np.exp(logits)
+        sums = gradient.sum(axis=1, keepdims=True)
+        cost = float(np.log(sums).sum() - logits[rows, y].sum()) / len(y)
+        gradient /= sums
+        gradient[rows, y] -= 1
+        gradient /= len(y)
+        return cost, gradient
+
     def step(self, x: Any, y: Any) -> float:  # noqa: D102
         before, after = [], [x]
         last = len(self.weights) - 1
@@ -211,9 +238,7 @@ class NumPy(Contestant):
             z += bias
             before.append(z)
             after.append(z if i == last else self.f(z))
-        gradient = after[-1] - y
-        cost = float(np.vdot(gradient, gradient)) / gradient.size
-        gradient *= 2 / gradient.size
+        cost, gradient = self._cost(after[-1], y)
         for i in range(last, -1, -1):
             product = np.multiply if len(x) == 1 else np.matmul  # a product of one row is slow
             product(after[i].T, gradient, out=self.weight_gradients[i])
@@ -229,12 +254,15 @@ class Torch(Contestant):
     """PyTorch, eager: its functions themselves, fused optimizers, since those are two to six times faster than others here."""
 
     modules = ("torch",)
+    costs = tuple(COSTS)
 
     def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
         import torch
 
         torch.set_num_threads(self.threads)
         self.torch = torch
+        functional = torch.nn.functional
+        self.loss = {"mse": functional.mse_loss, "softmax_cross_entropy": functional.cross_entropy}[self.net.cost]
         self.f = {"identity": lambda x: x}.get(self.net.activation) or getattr(torch, self.net.activation)
         self.parameters = [tuple(torch.tensor(each, requires_grad=True) for each in pair) for pair in parameters]
         optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[self.net.optimizer]
@@ -249,7 +277,7 @@ class Torch(Contestant):
 
     def cost(self, x: Any, y: Any) -> Any:
         """The cost as a tensor."""
-        return self.torch.nn.functional.mse_loss(self.forward(x), y)
+        return self.loss(self.forward(x), y)
 
     def predict(self, x: Any) -> Any:  # noqa: D102
         with self.torch.inference_mode():
@@ -276,6 +304,7 @@ class JAX(Contestant):
     """JAX: jit of a step, and of an epoch as one lax.scan; Adam is Optax's."""
 
     modules = ("jax",)
+    costs = tuple(COSTS)
 
     @staticmethod
     def environment(threads: int) -> dict[str, str]:  # noqa: D102
@@ -307,10 +336,17 @@ class JAX(Contestant):
             weight, bias = parameters[-1]
             return x @ weight + bias
 
+        def cross_entropy(logits: Any, y: Any) -> Any:
+            return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1))
+
+        cost_of = {"mse": lambda prediction, y: jnp.mean((prediction - y) ** 2), "softmax_cross_entropy": cross_entropy}[
+            self.net.cost
+        ]
+
         def step(trained: Any, data: Any) -> Any:
             parameters, state = trained
             x, y = data
-            cost, gradients = jax.value_and_grad(lambda parameters: jnp.mean((forward(parameters, x) - y) ** 2))(parameters)
+            cost, gradients = jax.value_and_grad(lambda parameters: cost_of(forward(parameters, x), y))(parameters)
             if adam is None:
                 updates = jax.tree.map(lambda gradient: -rate * gradient, gradients)
             else:
@@ -336,7 +372,7 @@ class JAX(Contestant):
         return float(cost)
 
     def prepare(self, x: Any, y: Any) -> Any:  # noqa: D102
-        return tuple(self.jnp.asarray(each.reshape(-1, self.batch, each.shape[-1])) for each in (x, y))
+        return tuple(self.jnp.asarray(each.reshape(-1, self.batch, *each.shape[1:])) for each in (x, y))
 
     def epoch(self, data: Any) -> None:  # noqa: D102
         self.trained, cost = self.jit_epoch(self.trained, data)
@@ -348,6 +384,7 @@ class ONNXRuntime(Contestant):
 
     modules = ("onnxruntime", "onnx")
     tasks = ("predict",)
+    costs = tuple(COSTS)  # which a prediction does without
 
     def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:  # noqa: D102
         import onnx

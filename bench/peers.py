@@ -20,7 +20,7 @@ import numpy as np
 
 import pynn
 from bench import report, timing
-from bench.contestants import CONTESTANTS, OPTIMIZERS, Net, NumPy, serve
+from bench.contestants import CONTESTANTS, COSTS, OPTIMIZERS, Net, NumPy, serve
 
 NETS = ((2, 8, 1), (8, 64, 64, 4), (784, 128, 10), (64, 256, 256, 1), (1024, 1024, 1024, 1024))
 BATCHES = (1, 32, 256)
@@ -119,9 +119,14 @@ def _check(entries: list[Entry], net: Net, batch: int, notes: list[str]) -> list
     """Those that can compute this network, after comparing what they say with NumPy in double precision."""
     double = NumPy(replace(net, dtype="float64"), batch, 1)
     double.setup([(weight.astype("float64"), bias.astype("float64")) for weight, bias in net.parameters()])
-    x, y = (each.astype("float64") for each in net.data(batch))
+
+    def data(rows: int, seed: int) -> tuple[Any, Any]:
+        x, y = net.data(rows, seed)
+        return x.astype("float64"), y.astype("float64") if net.cost == "mse" else y
+
+    x, y = data(batch, 1)
     wanted: list[Any] = [double.predict(x), double.step(x, y), double.predict(x)]
-    double.epoch(tuple(each.astype("float64") for each in net.data(2 * batch, seed=2)))
+    double.epoch(data(2 * batch, 2))
     wanted.append(double.predict(x))
     # Rounding of sums as long as all layers together; three steps add theirs. Adam divides a gradient by its own size, so that
     # one that is all rounding moves its parameter as far as any other: a hundredth of what its steps change is for those.
@@ -225,7 +230,7 @@ def run(options: argparse.Namespace) -> report.Report:
         f"what is {HOPELESS:g} times slower than the fastest, in a first trial alone"
     )
     head["nets"] = (
-        f"{options.activation} hidden layers, mean squared error, {NAMES[options.optimizer]}, {options.dtype}; "
+        f"{options.activation} hidden layers, {COSTS[options.cost]}, {NAMES[options.optimizer]}, {options.dtype}; "
         "NumPy arrays in and out"
     )
     entries = [Entry(name, n) for name in names for n in threads if n == 1 or CONTESTANTS[name].threaded]
@@ -267,11 +272,13 @@ def _cases(options: argparse.Namespace, tasks: list[str]) -> Iterator[tuple[Net,
     """Networks, batches, and what to measure of each."""
     usual = [task for task in tasks if task != "full-batch"]
     for widths in options.nets if usual else ():
+        if options.cost != "mse" and widths[-1] == 1:  # a single class costs nothing
+            continue
         for batch in options.batches:
-            yield Net(widths, options.activation, options.dtype, options.optimizer), batch, usual
+            yield Net(widths, options.activation, options.dtype, options.optimizer, options.cost), batch, usual
     if "full-batch" in tasks:
         widths, activation, rows = FULL_BATCH
-        yield Net(widths, activation, options.dtype, options.optimizer), rows, ["full-batch"]
+        yield Net(widths, activation, options.dtype, options.optimizer, options.cost), rows, ["full-batch"]
 
 
 def _summary(results: list[Result]) -> list[str]:
@@ -313,6 +320,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, metavar="N", help="(default: 1 32 256)")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, help="(default: all; full-batch with adam alone)")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="(default: sgd)")
+    parser.add_argument(
+        "--cost", choices=COSTS, default="mse", help="(default: mse); classes are integers, and leave out nets of one output"
+    )
     parser.add_argument(
         "--activation", choices=list(pynn.kernels.ACTIVATIONS), default="sigmoid", help="of hidden layers (default: sigmoid)"
     )

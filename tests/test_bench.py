@@ -219,6 +219,40 @@ def test_contestants_agree(activation, dtype, optimizer):
     np.testing.assert_allclose(ours.predict(x), theirs.predict(x), **tolerance)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", contestants.OPTIMIZERS)
+@pytest.mark.parametrize("peer", ["NumPy", "torch"])  # JAX in a process of its own, below
+def test_contestants_agree_on_the_cross_entropy(peer, dtype, optimizer):
+    """Costs of steps, and what comes of them."""
+    kind = contestants.CONTESTANTS[peer]
+    if not kind.installed():
+        pytest.skip(f"{peer} is not installed")
+    net = contestants.Net((5, 7, 6, 4), "tanh", dtype, optimizer, "softmax_cross_entropy")
+    ours, theirs = contestants.Pynn(net, 4, 1), kind(net, 4, 1)
+    tolerance = {"rtol": 200 * np.finfo(dtype).eps, "atol": 50 * np.finfo(dtype).eps + (optimizer == "adam") * 1e-5}
+    x, y = net.data(12)
+    for some in (slice(0, 4), slice(4, 8)):
+        np.testing.assert_allclose(ours.step(x[some], y[some]), theirs.step(x[some], y[some]), **tolerance)
+        np.testing.assert_allclose(ours.predict(x), theirs.predict(x), **tolerance)
+    for each in (ours, theirs):
+        each.epoch(each.prepare(x, y))
+    np.testing.assert_allclose(ours.predict(x), theirs.predict(x), **tolerance)
+    assert np.abs(ours.predict(x) - contestants.Pynn(net, 4, 1).predict(x)).max() > 1e-3  # they have learnt
+
+
+def test_peers_with_classes_leaves_out_who_cannot(tmp_path):
+    options = ["--peers", "NumPy", "Numba", "JAX", "--nets", "3-5-1", "3-5-2", "--batches", 4, "--rounds", 1, "--turn", 1e-4]
+    text = bench(
+        "peers", "--cost", "softmax_cross_entropy", *options, "--pause", 0, "--cpu-time", "--json", tmp_path / "peers.json"
+    )
+    tables = written(tmp_path / "peers.json")["tables"]
+    assert [column(table, "net") for table in tables] == [["3-5-2"]] * 3
+    able = ["NumPy", *["JAX"] * contestants.JAX.installed()]  # whose costs and predictions agreed, or there would be no table
+    assert all(column(table, name)[0] > 0 for table in tables for name in able)
+    assert "softmax cross-entropy of classes, gradient descent, float32" in text
+    assert ("Numba (1): NotImplementedError: has no softmax cross-entropy" in text) == contestants.Numba.installed()
+
+
 def test_roofline_measures_limits_and_shares(tmp_path):
     bench("roofline", "--quick", "--json", tmp_path / "roofline.json", XDG_CACHE_HOME=str(tmp_path))
     limits, *shares = written(tmp_path / "roofline.json")["tables"]
