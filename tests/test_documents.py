@@ -85,6 +85,14 @@ def defines(source, kernel):
     return bool(re.search(pattern, source, re.MULTILINE))
 
 
+def test_every_activation_has_its_equation_and_its_source():
+    table = rows(ROOT / "docs" / "mathematics.md", "3. Activation layers")[1:]
+    in_text = {"ReLU", "Sigmoid", "Arctan", "Tanh", "Identity"}  # equations (5) to (7), and a sentence
+    names = [row[0].strip("`") for row in table]
+    assert {*names, *in_text} == {row.class_name for row in kernels.ACTIVATIONS.values()}
+    assert all("$" in function and re.search(r"\d{4}|the same", source) for _, function, source in table)
+
+
 def test_every_cost_and_optimizer_has_its_equation_its_source_and_its_kernel():
     for heading, kind, listed, classes in (
         ("4. Cost", "cost", kernels.COSTS, {row.class_name for row in kernels.COSTS.values()}),
