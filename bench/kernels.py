@@ -1,4 +1,7 @@
-"""Every function of pynn.kernels against the function of the same name in pynn.reference (plain NumPy), one thread each."""
+"""Every function of pynn.kernels against the function of the same name in pynn.reference (plain NumPy), one thread each.
+
+And a step of every optimizer against its formula in NumPy (``InNumPy``).
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,9 @@ ROWS: dict[str, Callable[..., tuple[Any, ...]]] = {  # what each kernel on rows 
     "softmax_cross_entropy_gradient": lambda x, g, some: (x, np.argmax(g, axis=-1)),
 }
 KERNELS = (*PRODUCTS, "bias_gradient", *ELEMENTWISE, "gradient_descent", *ROWS)
+UPDATE = "update"  # a step of an optimizer that keeps state
+ALL = (*KERNELS, UPDATE)
+OPTIMIZERS = tuple(name for name in pynn.optimizers.__all__ if name != "Optimizer")
 
 LEARNING_RATE = 1e-6  # so small that parameters stay what they are through many timed steps
 LARGEST_HELD = 512 * 512  # above this size of weight a batch has no bar to clear
@@ -90,6 +96,75 @@ class Case:
             f"order {self.order}" if self.order else "",
         ]
         return " ".join(filter(None, parts))
+
+
+# ---- optimizers ------------------------------------------------------------------------------------------------------
+
+
+def _optimizer(name: str) -> Any:
+    """One of the list, with momentum if it has none by itself; its rate is large enough for a wrong step to show."""
+    return getattr(pynn, name)(0.01, **({"momentum": 0.9} if name in ("SGD", "RMSProp") else {}))
+
+
+class InNumPy:
+    """A step of an optimizer as its docstring has it; state is changed in place."""
+
+    def __init__(self, optimizer: Any) -> None:
+        """Take hyperparameters from ``optimizer``; ``m`` and ``v`` are made in the first step."""
+        self.o, self.t, self.product = optimizer, 0, 1.0
+        self.m = self.v = np.zeros(0)
+
+    def step(self, theta: Any, g: Any) -> None:
+        """Change ``theta``."""
+        if not self.t:
+            self.m, self.v = np.zeros_like(theta), np.zeros_like(theta)
+        self.t += 1
+        if self.o.weight_decay:
+            theta *= 1 - self.o.learning_rate * self.o.weight_decay
+        theta -= getattr(self, self.o._name)(g)
+
+    def sgd(self, g: Any) -> Any:  # noqa: D102 - the formulas of the list
+        self.m *= self.o.momentum
+        self.m += g
+        return self.o.learning_rate * self.m
+
+    def rmsprop(self, g: Any) -> Any:  # noqa: D102
+        self.v *= self.o.rho
+        self.v += (1 - self.o.rho) * g * g
+        self.m *= self.o.momentum
+        self.m += g / (np.sqrt(self.v) + self.o.epsilon)
+        return self.o.learning_rate * self.m
+
+    def adagrad(self, g: Any) -> Any:  # noqa: D102
+        self.v += g * g
+        return self.o.learning_rate * g / (np.sqrt(self.v) + self.o.epsilon)
+
+    def _moments(self, g: Any) -> Any:
+        """Adam's m and v; √v̂ + ε."""
+        self.m *= self.o.beta_1
+        self.m += (1 - self.o.beta_1) * g
+        self.v *= self.o.beta_2
+        self.v += (1 - self.o.beta_2) * g * g
+        return np.sqrt(self.v) / (1 - self.o.beta_2**self.t) ** 0.5 + self.o.epsilon
+
+    def adam(self, g: Any) -> Any:  # noqa: D102
+        below = self._moments(g)
+        return self.o.learning_rate / (1 - self.o.beta_1**self.t) * self.m / below
+
+    def nadam(self, g: Any) -> Any:  # noqa: D102
+        now, then = (self.o.beta_1 * (1 - 0.5 * 0.96 ** (t * self.o.momentum_decay)) for t in (self.t, self.t + 1))
+        self.product *= now
+        below = self._moments(g)
+        return self.o.learning_rate * ((1 - now) / (1 - self.product) * g + then / (1 - self.product * then) * self.m) / below
+
+    def rprop(self, g: Any) -> Any:  # noqa: D102
+        turn = g * self.m
+        if self.t == 1:
+            self.v += self.o.learning_rate
+        self.v *= np.where(turn > 0, self.o.eta_plus, np.where(turn < 0, self.o.eta_minus, 1)).astype(g.dtype)
+        np.clip(self.v, self.o.least_step, self.o.most_step, out=self.v)
+        self.m[...] = np.where(turn < 0, 0, g)
+        return np.sign(self.m) * self.v
 
 
 # ---- cases -----------------------------------------------------------------------------------------------------------
@@ -204,6 +279,13 @@ def _cases(
         tolerance = 64 * (16 + outputs) * eps * max(1.0, float(np.abs(wanted).max()))
         touched = float(sum(np.asarray(each).nbytes for each in arguments) + np.asarray(wanted).nbytes)
         yield Case(kernel, kernel, dtype, f"{outputs}", weights, batch, "", arguments, 8.0 * x.size, touched, tolerance)
+    elif kernel == UPDATE:
+        n = weights + outputs
+        for name in OPTIMIZERS:
+            parameters, gradients = (random.standard_normal(n).astype(dtype) for _ in range(2))
+            tolerance = 32 * eps * (1 + np.abs(parameters))  # of three steps, none of them longer than 1
+            touched, row = (3.0 + 2 * _optimizer(name)._state_count()) * item * n, f"{kernel}[{name}]"
+            yield Case(row, kernel, dtype, f"{n}", weights, None, "", (parameters, gradients), 10.0 * n, touched, tolerance)
     elif kernel == "gradient_descent":
         n = weights + outputs
         parameters, gradients = (random.standard_normal(n).astype(dtype) for _ in range(2))
@@ -255,9 +337,9 @@ def _all_cases(options: argparse.Namespace) -> Iterator[Case]:
                         key = (
                             dtype,
                             order,
-                            inputs if kernel in (*PRODUCTS, "gradient_descent") else 0,
+                            inputs if kernel in (*PRODUCTS, "gradient_descent", UPDATE) else 0,
                             outputs,
-                            batch if kernel != "gradient_descent" else 0,
+                            batch if kernel not in ("gradient_descent", UPDATE) else 0,
                         )
                         if key not in seen:
                             seen.add(key)
@@ -267,14 +349,23 @@ def _all_cases(options: argparse.Namespace) -> Iterator[Case]:
 # ---- checking and timing ---------------------------------------------------------------------------------------------
 
 
+def _sides(case: Case) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """What computes it, pynn's and the reference."""
+    if case.function == UPDATE:
+        name = case.kernel.removeprefix(f"{UPDATE}[").removesuffix("]")
+        return _optimizer(name).step, InNumPy(_optimizer(name)).step
+    return getattr(pynn.kernels, case.function), getattr(pynn.reference, case.function)
+
+
 def _check(case: Case) -> None:
     """Raise unless pynn and the reference agree; what is not right need not be timed."""
     pair = []
-    for module in (pynn.kernels, pynn.reference):
+    for function in _sides(case):
         arguments = case.arguments
-        if case.function == "gradient_descent":
+        if case.function in ("gradient_descent", UPDATE):
             arguments = (arguments[0].copy(), *arguments[1:])
-        answer = getattr(module, case.function)(*arguments)
+        for _ in range(3 if case.function == UPDATE else 1):
+            answer = function(*arguments)
         pair.append(arguments[0] if answer is None else answer)
     got, wanted = pair
     if np.shape(got) != np.shape(wanted):
@@ -285,10 +376,10 @@ def _check(case: Case) -> None:
         raise AssertionError(f"{case}: at {i} pynn gave {np.asarray(got)[i]!r}, the reference {np.asarray(wanted)[i]!r}")
 
 
-def _formula(case: Case) -> Callable[..., Any]:
+def _formula(case: Case, reference: Callable[..., Any]) -> Callable[..., Any]:
     """NumPy's side without the reference's own overhead: an activation's formula as one compiled lambda."""
     if case.function not in ("activation", "activation_gradient"):  # costs are means, which the reference takes
-        return getattr(pynn.reference, case.function)
+        return reference
     row = pynn.kernels.ACTIVATIONS[case.arguments[0]]
     also = f", {row.parameter}={row.default!r}" if row.parameter else ""
     arguments, body = ("x", row.formula) if case.function == "activation" else ("x, dy", f"dy * ({row.derivative})")
@@ -297,8 +388,9 @@ def _formula(case: Case) -> Callable[..., Any]:
 
 def _time(case: Case, options: argparse.Namespace) -> None:
     """Fill ``case.times``; what comes out close to its bar, or below it, is measured again, longer, and that counts."""
-    theirs = _formula(case) if options.against == "formula" else getattr(pynn.reference, case.function)
-    ours = getattr(pynn.kernels, case.function)
+    ours, theirs = _sides(case)
+    if options.against == "formula":
+        theirs = _formula(case, theirs)
     slots = {
         name: timing.calls_of(function, *case.arguments, clock=time.thread_time)
         for name, function in (("pynn", ours), ("reference", theirs))
@@ -416,9 +508,7 @@ def _size(text: str) -> tuple[int, int]:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What to time, and how long."""
     names = list(pynn.kernels.ACTIVATIONS)
-    parser.add_argument(
-        "--kernels", nargs="+", choices=KERNELS, default=KERNELS, metavar="KERNEL", help=f"of: {', '.join(KERNELS)}"
-    )
+    parser.add_argument("--kernels", nargs="+", choices=ALL, default=ALL, metavar="KERNEL", help=f"of: {', '.join(ALL)}")
     parser.add_argument("--activations", nargs="+", choices=names, default=names, metavar="NAME", help=f"of: {', '.join(names)}")
     costs = list(pynn.kernels.COSTS)
     parser.add_argument("--costs", nargs="+", choices=costs, default=costs, metavar="NAME", help=f"of: {', '.join(costs)}")

@@ -53,7 +53,8 @@ def test_kernels_times_every_kernel_and_every_activation(tmp_path):
     activations = [f"{kernel}[{name}]" for kernel in ("activation", "activation_gradient") for name in pynn.kernels.ACTIVATIONS]
     costs = [f"{kernel}[{name}]" for kernel in kernels.OF_COSTS for name in pynn.kernels.COSTS]
     rest = [name for name in kernels.KERNELS if not name.startswith("activation") and name not in kernels.OF_COSTS]
-    assert {table["title"] for table in result["tables"]} == {*activations, *costs, *rest}
+    updates = [f"update[{name}]" for name in pynn.optimizers.__all__ if name != "Optimizer"]
+    assert {table["title"] for table in result["tables"]} == {*activations, *costs, *rest, *updates}
     for table in result["tables"]:
         assert set(column(table, "dtype")) == {"float32", "float64"}
         assert all(value > 0 for name in ("pynn µs", "NumPy µs", "ratio", "% of limit") for value in column(table, name))
@@ -122,11 +123,22 @@ def test_kernels_refuses_to_time_a_wrong_answer(monkeypatch, kernel):
         kernels._check(case)
 
 
+@pytest.mark.parametrize("name", kernels.OPTIMIZERS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kernels_refuses_to_time_a_wrong_step(monkeypatch, name, dtype):
+    (case,) = [each for each in kernels._cases(kernels.UPDATE, 50, 3, 1, dtype, "layer", []) if each.kernel == f"update[{name}]"]
+    kernels._check(case)
+    right = pynn.optimizers.Optimizer.step
+    monkeypatch.setattr(pynn.optimizers.Optimizer, "step", lambda self, theta, g: right(self, theta, 0.5 * (g + abs(g))))
+    with pytest.raises(AssertionError, match=name):
+        kernels._check(case)
+
+
 def test_a_bare_formula_says_what_the_reference_says():
     for name in pynn.kernels.ACTIVATIONS:
         for kernel in ("activation", "activation_gradient"):
             (case,) = kernels._cases(kernel, 5, 3, 4, "float32", "layer", [name])
-            bare = np.asarray(kernels._formula(case)(*case.arguments)).astype(case.dtype)  # sqrt(2) makes float64 of it
+            bare = np.asarray(kernels._formula(case, None)(*case.arguments)).astype(case.dtype)  # sqrt(2) makes float64 of it
             np.testing.assert_allclose(bare, getattr(pynn.reference, kernel)(*case.arguments), rtol=2.0**-22)
 
 
