@@ -72,6 +72,7 @@ class Layer:
 
     in_features: int | None = None
     out_features: int | None = None
+    _fixed: tuple[str, ...] = ()  # attributes that parameters and a network's plan go by: assigned once
     _bound = False  # to a network's arena
     _network: Any = None  # a weak reference to that network
     _x: Array | None = None  # of the last forward
@@ -120,6 +121,8 @@ class Layer:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Write into the array of a parameter, or of its gradient, rather than put another one in its place."""
+        if name in self._fixed and name in self.__dict__:
+            raise AttributeError(f"{self}: {name} is {self.__dict__[name]} and cannot become {value!r}; make another layer")
         if name in self.__dict__.get("_values", ()) and name in self.__dict__:
             self.__dict__[name][...] = value
         else:
@@ -202,6 +205,7 @@ class Dense(Layer):
 
     in_features: int
     out_features: int
+    _fixed = ("in_features", "out_features", "has_bias")
 
     def __init__(
         self,

@@ -78,8 +78,8 @@ class Network:
     ) -> None:
         if not isinstance(layers, Iterable):
             raise TypeError(f"Network: layers is {layers!r}, wanted a list of layers")
-        self.layers: tuple[Any, ...] = tuple(layers)
-        self.seed = seed
+        self._layers: tuple[Any, ...] = tuple(layers)
+        self._seed = seed
         self._dtype = network_dtype(dtype, "Network")
         self._check_layers()
         self._set_cost(costs.MSE() if cost is None else cost)
@@ -231,6 +231,38 @@ class Network:
     # ---- what it is ----------------------------------------------------------------------------------------------------------
 
     @property
+    def layers(self) -> tuple[Any, ...]:
+        """The layers; assigning others is an ``AttributeError``.
+
+        >>> import pynn
+        >>> pynn.Network([pynn.Dense(2, 8), pynn.Tanh()]).layers
+        (Dense(2, 8), Tanh())
+        """
+        return self._layers
+
+    @layers.setter
+    def layers(self, layers: Sequence[Any]) -> None:
+        raise AttributeError(
+            f"Network: layers is {layers!r}, but a network keeps its own; pynn.Network(layers) makes another one"
+        )
+
+    @property
+    def seed(self) -> int | None:
+        """What the first weights and the shuffling were drawn from; assigning another one is an ``AttributeError``.
+
+        >>> import pynn
+        >>> pynn.Network([pynn.Dense(2, 1)], seed=3).seed
+        3
+        """
+        return self._seed
+
+    @seed.setter
+    def seed(self, seed: int | None) -> None:
+        raise AttributeError(
+            f"Network: seed is {seed!r}, but a network's is fixed; pynn.Network(layers, seed=...) makes another one"
+        )
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of all arrays.
 
@@ -306,7 +338,7 @@ class Network:
         """A network with arrays of its own, and copies of each layer and of the optimizer; the cost is shared."""
         state = self.__getstate__()
         state["_optimizer"] = copy.copy(self._optimizer)
-        state["layers"] = tuple(copy.copy(layer) for layer in self.layers)
+        state["_layers"] = tuple(copy.copy(layer) for layer in self.layers)
         state["_random"] = copy.deepcopy(self._random)
         other = type(self).__new__(type(self))
         other.__setstate__(state)

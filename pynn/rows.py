@@ -159,6 +159,7 @@ class LayerNorm(Layer):
     out_features: int
     scale: Any
     bias: Any
+    _fixed = ("in_features", "out_features", "has_scale", "has_bias")
 
     def __init__(self, features: int, epsilon: float = 1e-5, scale: bool = True, bias: bool = True) -> None:
         self.in_features = self.out_features = _count(features, "LayerNorm")
@@ -406,6 +407,7 @@ class Standardize(Layer):
 
     in_features: int
     out_features: int
+    _fixed = ("in_features", "out_features")
 
     def __init__(self, features: int, mean: ArrayLike | None = None, deviation: ArrayLike | None = None) -> None:
         self.in_features = self.out_features = _count(features, "Standardize")

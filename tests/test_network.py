@@ -3,6 +3,7 @@
 import copy
 import itertools
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -564,9 +565,41 @@ def test_a_layer_of_ones_own_that_widens_its_input_may_come_first():
 
 
 def test_the_layers_of_a_network_are_fixed():
-    net = pynn.Network([pynn.Dense(2, 1)])
+    net = pynn.Network([pynn.Dense(2, 1)], seed=0)
+    before = net.predict(np.ones(2))
     with pytest.raises(TypeError):
         net.layers[0] = pynn.Dense(2, 3)
+    with pytest.raises(AttributeError, match=r"^Network: layers is \[Dense\(2, 3\)\], but .* makes another one$"):
+        net.layers = [pynn.Dense(2, 3)]
+    with pytest.raises(AttributeError, match=r"^Network: seed is 1, but"):
+        net.seed = 1
+    with pytest.raises(AttributeError, match="dtype"):
+        net.dtype = "float64"
+    for other in (net, pickle.loads(pickle.dumps(net)), copy.copy(net), copy.deepcopy(net)):
+        assert repr(other) == "Network([Dense(2, 1)], cost=MSE(), optimizer=SGD(learning_rate=0.01), dtype='float32', seed=0)"
+        assert type(other.layers) is tuple
+        assert same_bits(other.predict(np.ones(2)), before)
+
+
+@pytest.mark.parametrize(
+    ("layer", "names"),
+    [
+        (lambda: pynn.Dense(2, 2), ("in_features", "out_features", "has_bias")),
+        (lambda: pynn.LayerNorm(2), ("in_features", "out_features", "has_bias", "has_scale")),
+        (lambda: pynn.Standardize(2, mean=[1, 2], deviation=[3, 4]), ("in_features", "out_features")),
+    ],
+    ids=["Dense", "LayerNorm", "Standardize"],
+)
+def test_what_a_plan_goes_by_is_fixed_when_a_layer_is_made(layer, names):
+    layer = layer()
+    net = pynn.Network([layer, pynn.Dropout(0.5, seed=1)])
+    before = net.predict(np.ones((4, 2)))
+    for name in names:
+        message = rf"^{re.escape(repr(layer))}: {name} is (2|True) and cannot become 1000000; make another layer$"
+        with pytest.raises(AttributeError, match=message):
+            setattr(layer, name, 10**6)
+    net.layers[1].rate = 0.25  # which makes another plan
+    assert same_bits(net.predict(np.ones((4, 2))), before)
 
 
 def test_assigning_to_a_parameter_of_ones_own_writes_into_the_network():
