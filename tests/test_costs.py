@@ -387,8 +387,9 @@ def test_each_cost_pickles_copies_and_prints_as_the_code_that_makes_it(name):
             assert repr(other) == repr(cost)
         if row.parameter:
             assert getattr(cost, row.parameter) == cost.parameter
-            with pytest.raises(AttributeError):
-                setattr(cost, row.parameter, 0.5)
+            for attribute in (row.parameter, "parameter"):
+                with pytest.raises(AttributeError, match=f"'{attribute}' of '{row.class_name}'"):
+                    setattr(cost, attribute, 0.5)
     assert "= " + row.formula in type(cost).__doc__
     assert row.class_name in pynn.__all__
 

@@ -300,8 +300,9 @@ def test_a_parameter_is_an_argument_a_property_and_part_of_the_repr(name, parame
     assert repr(kind(other)) == repr(kind(**{parameter: other})) == f"{kind.__name__}({parameter}={other})"
     assert getattr(kind(other), parameter) == other
     assert kind(np.float32(0.25)).parameter == kind(0.25).parameter
-    with pytest.raises(AttributeError):
-        setattr(kind(), parameter, other)
+    for attribute in (parameter, "parameter"):
+        with pytest.raises(AttributeError, match=f"'{attribute}' of '{kind.__name__}'"):
+            setattr(kind(), attribute, other)
     with pytest.raises(TypeError):
         pynn.ReLU(other)
 
