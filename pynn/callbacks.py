@@ -32,6 +32,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pynn.kernels import as_flag, as_number
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -46,13 +48,14 @@ class _Monitor:
 
     def __init__(self, monitor: str, patience: int, min_delta: float, mode: str) -> None:
         where = type(self).__name__
+        if not isinstance(monitor, str):
+            raise TypeError(f"{where}: monitor is {monitor!r}, wanted the name of a list of the history")
         if isinstance(patience, bool) or not isinstance(patience, (int, np.integer)) or patience < 1:
             raise ValueError(f"{where}: patience is {patience!r}, wanted a whole number from 1 up")
-        if not 0 <= min_delta < math.inf:
-            raise ValueError(f"{where}: min_delta is {min_delta!r}, wanted a finite number from 0 up")
-        if mode not in ("auto", "min", "max"):
+        if not isinstance(mode, str) or mode not in ("auto", "min", "max"):
             raise ValueError(f'{where}: mode is {mode!r}, wanted "auto", "min" or "max"')
-        self.monitor, self.patience, self.min_delta, self.mode = monitor, int(patience), float(min_delta), mode
+        self.monitor, self.patience, self.mode = monitor, int(patience), mode
+        self.min_delta = as_number(min_delta, where, "min_delta")
         self._begin()
 
     def _begin(self) -> None:
@@ -123,7 +126,7 @@ class EarlyStopping(_Monitor):
         restore_best: bool = True,
         mode: str = "auto",
     ) -> None:
-        self.restore_best = bool(restore_best)
+        self.restore_best = as_flag(restore_best, "EarlyStopping", "restore_best")
         super().__init__(monitor, patience, min_delta, mode)
 
     def _begin(self) -> None:
@@ -177,13 +180,13 @@ class ReduceOnPlateau(_Monitor):
         mode: str = "auto",
     ) -> None:
         super().__init__(monitor, patience, min_delta, mode)
-        if not 0 < factor < 1:
+        self.factor = as_number(factor, "ReduceOnPlateau", "factor")
+        if not 0 < self.factor < 1:
             raise ValueError(f"ReduceOnPlateau: factor is {factor!r}, wanted a number between 0 and 1")
         if isinstance(cooldown, bool) or not isinstance(cooldown, (int, np.integer)) or cooldown < 0:
             raise ValueError(f"ReduceOnPlateau: cooldown is {cooldown!r}, wanted a whole number from 0 up")
-        if not 0 <= min_learning_rate < math.inf:
-            raise ValueError(f"ReduceOnPlateau: min_learning_rate is {min_learning_rate!r}, wanted a finite number from 0 up")
-        self.factor, self.cooldown, self.min_learning_rate = float(factor), int(cooldown), float(min_learning_rate)
+        self.cooldown = int(cooldown)
+        self.min_learning_rate = as_number(min_learning_rate, "ReduceOnPlateau", "min_learning_rate")
 
     def _begin(self) -> None:
         super()._begin()

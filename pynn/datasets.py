@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from pynn.network import _counted
+
 
 class Digits(NamedTuple):
     """Images of handwritten digits and what they show.
@@ -103,11 +105,13 @@ def train_test_split(
         shapes = ", ".join(str(table.shape) for table in every)
         raise ValueError(f"train_test_split: the arrays have shapes {shapes}, wanted the same number of rows")
     rows = len(tables[0])
+    if isinstance(test_size, bool) or not isinstance(test_size, (int, float, np.integer, np.floating)):
+        raise TypeError(f"train_test_split: test_size is {test_size!r}, wanted a number between 0 and 1")
     held_out = int(np.ceil(rows * test_size)) if 0 < test_size < 1 else 0
     if not 0 < held_out < rows:
         raise ValueError(f"train_test_split: test_size={test_size!r} of {rows} rows leaves one side empty")
     # Named rather than default_rng, which may become another generator
-    random = np.random.Generator(np.random.PCG64(seed))
+    random = np.random.Generator(np.random.PCG64(seed if seed is None else _counted(seed, "train_test_split", "seed", 0)))
     order = random.permutation(rows)
     if stratify is not None:
         order = order[np.argsort(np.asarray(stratify)[order], kind="stable")]

@@ -55,8 +55,8 @@ class Network:
 
     ``layers`` is a sequence of layers, each taking as many features as the one before gives (else a ``ValueError`` that names
     both); a layer belongs to one network. ``cost`` and ``optimizer`` default to mean squared error and plain gradient descent.
-    All arrays have ``dtype``, float32 or float64; what goes in is converted. ``seed`` fixes the initial weights and the
-    shuffling, on every machine; None draws new ones.
+    All arrays have ``dtype``, float32 or float64; what goes in is converted. ``seed``, an integer from 0 up, fixes the initial
+    weights and the shuffling, on every machine; None draws new ones.
 
     Networks pickle, copy and deepcopy. ``predict`` and ``evaluate`` may be called from many threads at once.
 
@@ -79,13 +79,13 @@ class Network:
         if not isinstance(layers, Iterable):
             raise TypeError(f"Network: layers is {layers!r}, wanted a list of layers")
         self._layers: tuple[Any, ...] = tuple(layers)
-        self._seed = seed
+        self._seed = seed if seed is None else _counted(seed, "Network", "seed", 0)
         self._dtype = network_dtype(dtype, "Network")
         self._check_layers()
         self._set_cost(costs.MSE() if cost is None else cost)
         self._warn_of_logits()
         self._check_optimizer(optimizer := SGD() if optimizer is None else optimizer)
-        self._random, self._process = random_generator(seed), os.getpid()
+        self._random, self._process = random_generator(self._seed), os.getpid()
         self._bind()
         self._set_optimizer(optimizer)
 

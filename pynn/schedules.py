@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from pynn.kernels import as_flag
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,10 +106,14 @@ def _number(owner: Any, name: str, least: float = 0.0, most: float = math.inf) -
     where = type(owner).__name__
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{where}: {name} is {value!r}, wanted a number")
-    if not (least <= value <= most and math.isfinite(value)):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not (least <= number <= most and math.isfinite(number)):
         to = "up" if most == math.inf else f"to {most:g}"
         raise ValueError(f"{where}: {name} is {value!r}, wanted a finite number from {least:g} {to}")
-    object.__setattr__(owner, name, float(value))
+    object.__setattr__(owner, name, number)
 
 
 def _whole(owner: Any, name: str, least: int) -> None:
@@ -203,6 +209,8 @@ class StepDecay(Schedule):
         if isinstance(self.every, (int, float, bool, np.number, str)):
             _whole(self, "every", 1)
             return
+        if not isinstance(self.every, Iterable):
+            raise TypeError(f"StepDecay: every is {self.every!r}, wanted a whole number or a sequence of them")
         steps = tuple(self.every)
         for step in steps:
             if isinstance(step, bool) or not isinstance(step, (int, np.integer)):
@@ -268,6 +276,7 @@ class CosineDecay(Schedule):
         _whole(self, "steps", 1)
         _whole(self, "warmup_steps", 0)
         _whole(self, "growth", 1)
+        object.__setattr__(self, "restart", as_flag(self.restart, "CosineDecay", "restart"))
 
     def _rates(self, steps: Steps) -> Floats:
         since = np.maximum(steps - self.warmup_steps, 0)

@@ -291,6 +291,24 @@ def test_a_rate_that_is_no_number_is_refused():
         (lambda: pynn.ReduceOnPlateau(factor=1), ValueError),
         (lambda: pynn.ReduceOnPlateau(cooldown=-1), ValueError),
         (lambda: pynn.ReduceOnPlateau(min_learning_rate=-1), ValueError),
+        (lambda: pynn.ReduceOnPlateau(factor=0), ValueError),
+        (lambda: pynn.EarlyStopping(patience="a"), ValueError),
+        (lambda: pynn.EarlyStopping(patience=-1), ValueError),
+        (lambda: pynn.EarlyStopping(patience=True), ValueError),
+        (lambda: pynn.EarlyStopping(min_delta=10**400), ValueError),
+        (lambda: pynn.EarlyStopping(mode=np.array(["min", "max"])), ValueError),
+        (lambda: pynn.EarlyStopping(monitor=None), TypeError),
+        (lambda: pynn.EarlyStopping(restore_best="no"), TypeError),
+        *(
+            (lambda kind=kind, name=name, value=value: kind(**{name: value}), TypeError)
+            for kind, name in (
+                (pynn.EarlyStopping, "min_delta"),
+                (pynn.ReduceOnPlateau, "min_delta"),
+                (pynn.ReduceOnPlateau, "factor"),
+                (pynn.ReduceOnPlateau, "min_learning_rate"),
+            )
+            for value in ("a", None, [1], 1j)
+        ),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(make, error):

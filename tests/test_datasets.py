@@ -125,3 +125,18 @@ def test_a_split_copies():
 def test_a_split_refuses(arrays, options, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         train_test_split(*arrays, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"test_size": "half"}, TypeError, "train_test_split: test_size is 'half', wanted a number between 0 and 1"),
+        ({"test_size": None}, TypeError, "train_test_split: test_size is None, wanted a number between 0 and 1"),
+        ({"seed": "a"}, TypeError, "train_test_split: seed is 'a', wanted an integer"),
+        ({"seed": -1}, ValueError, "train_test_split: seed is -1, wanted an integer from 0 up"),
+    ],
+    ids=str,
+)
+def test_an_argument_of_a_split_that_makes_no_sense_is_named(options, error, said):
+    with pytest.raises(error, match=f"^{re.escape(said)}$"):
+        train_test_split(np.arange(4), **options)

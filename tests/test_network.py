@@ -298,9 +298,10 @@ def test_a_layer_belongs_to_one_network():
         ({"dtype": complex}, ValueError, "dtype is"),
         ({"dtype": "no such"}, ValueError, "dtype is 'no such'"),
         ({"dtype": ">f4"}, ValueError, "dtype is '>f4'"),
-        ({"seed": -1}, ValueError, None),
-        ({"seed": "one"}, TypeError, None),
-        ({"seed": 1.5}, TypeError, None),
+        ({"seed": -1}, ValueError, "Network: seed is -1, wanted an integer from 0 up"),
+        ({"seed": "one"}, TypeError, "Network: seed is 'one', wanted an integer"),
+        ({"seed": 1.5}, TypeError, "Network: seed is 1.5, wanted an integer"),
+        ({"seed": True}, TypeError, "Network: seed is True, wanted an integer"),
     ],
     ids=str,
 )
