@@ -708,11 +708,13 @@ class Network:
         except TypeError:
             raise TypeError(f"{where}: sample_weight or class_weight with a cost that takes none, {self.cost!r}") from None
         weights = np.ones(rows) if sample_weight is None else training.checked_weights(sample_weight, rows, where)
-        if class_weight is not None and y is not None:
-            weights = weights * training.class_weights(y, class_weight, where)
+        given = ["sample_weight"] if sample_weight is not None else []
         with np.errstate(over="ignore"):
+            if class_weight is not None and y is not None:
+                weights = weights * training.class_weights(y, class_weight, where)
+                given.append("class_weight")
             rounded = weights.astype(self._dtype)
-        training.checked_weights(rounded, rows, where)
+        training.checked_weights(rounded, rows, where, f"{' times '.join(given)}, in {self._dtype},")
         return rounded
 
     def _cost_of(self, prediction: Array, target: Array, weights: Array | None) -> float:

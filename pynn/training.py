@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pynn.kernels import as_number
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -243,7 +245,7 @@ def batch_weights(weights: NDArray[Any], batch_size: int) -> list[float]:
     return sums
 
 
-def checked_weights(weights: ArrayLike, rows: int, where: str) -> NDArray[np.float64]:
+def checked_weights(weights: ArrayLike, rows: int, where: str, name: str = "sample_weight") -> NDArray[np.float64]:
     """``weights`` (rows,) as float64: finite, from 0 up, not all 0; ``ValueError`` or ``TypeError`` otherwise.
 
     >>> import pynn
@@ -252,14 +254,14 @@ def checked_weights(weights: ArrayLike, rows: int, where: str) -> NDArray[np.flo
     """
     array = np.asarray(weights)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{where}: sample_weight has dtype {array.dtype}, wanted real numbers")
+        raise TypeError(f"{where}: {name} has dtype {array.dtype}, wanted real numbers")
     array = array.astype(np.float64)
     if array.shape != (rows,):
-        raise ValueError(f"{where}: sample_weight has shape {array.shape}, wanted ({rows},), one for each sample")
+        raise ValueError(f"{where}: {name} has shape {array.shape}, wanted ({rows},), one for each sample")
     if not (np.isfinite(array).all() and (array >= 0).all()):
-        raise ValueError(f"{where}: sample_weight has numbers that are negative, NaN or infinite")
+        raise ValueError(f"{where}: {name} has numbers that are negative, NaN or infinite")
     if rows and not array.any():
-        raise ValueError(f"{where}: sample_weight is 0 everywhere")
+        raise ValueError(f"{where}: {name} is 0 everywhere")
     return array
 
 
@@ -293,11 +295,12 @@ def class_weights(y: ArrayLike, class_weight: Mapping[int, float] | str, where: 
         return np.asarray(len(labels) / (len(classes) * counts))[inverse]
     if not isinstance(class_weight, Mapping):
         raise TypeError(f'{where}: class_weight is {class_weight!r}, wanted a dict or "balanced"')
-    for name in class_weight:
+    numbers: dict[int, float] = {}
+    for name, weight in class_weight.items():
         if isinstance(name, bool) or not isinstance(name, (int, np.integer)):
             raise TypeError(f"{where}: class_weight has the class {name!r}, wanted whole numbers")
-    by_class = np.array([class_weight.get(int(name), 1.0) for name in classes], np.float64)
-    return by_class[inverse]
+        numbers[int(name)] = as_number(weight, where, f"class_weight[{name}]")
+    return np.array([numbers.get(int(name), 1.0) for name in classes], np.float64)[inverse]
 
 
 # ---- what an epoch goes through ----------------------------------------------------------------------------------------------

@@ -165,7 +165,21 @@ def test_class_weights_multiply_sample_weights(dtype):
         ({"class_weight": "even"}, ValueError, "class_weight is 'even'"),
         ({"class_weight": [1, 2]}, TypeError, "class_weight is"),
         ({"class_weight": {"a": 1}}, TypeError, "class 'a'"),
-        ({"class_weight": {0: -1}}, ValueError, "negative"),
+        ({"class_weight": {0: -1}}, ValueError, r"^fit: class_weight\[0\] is -1, wanted a finite number from 0 up"),
+        ({"class_weight": {5: np.nan}}, ValueError, r"^fit: class_weight\[5\] is nan, wanted a finite number from 0 up"),
+        ({"class_weight": {1: "2"}}, TypeError, r"^fit: class_weight\[1\] is '2', wanted a number"),
+        ({"class_weight": {1: None}}, TypeError, r"^fit: class_weight\[1\] is None, wanted a number"),
+        ({"class_weight": {0: 0, 1: 0}}, ValueError, r"^fit: class_weight, in float64, is 0 everywhere"),
+        (
+            {"class_weight": {0: 1e300}, "sample_weight": np.full(31, 1e300)},
+            ValueError,
+            r"^fit: sample_weight times class_weight, in float64, has numbers that are .* infinite",
+        ),
+        (
+            {"class_weight": {0: 0}, "sample_weight": np.arange(31) % 2 == 0},
+            ValueError,
+            r"^fit: sample_weight times class_weight, in float64, is 0 everywhere",
+        ),
     ],
 )
 def test_weights_that_make_no_sense_are_refused_before_anything_has_changed(options, error, message):
