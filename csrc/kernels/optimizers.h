@@ -10,6 +10,8 @@
 #define update F(update)
 #define update_loop F(update_loop)
 #define sign_of F(sign_of)
+#define prepare_moments F(prepare_moments)
+#define moments F(moments)
 #define square_sum F(square_sum)
 #define PREPARE(name) \
     static void F(prepare_##name)(MAYBE_UNUSED const double *h, MAYBE_UNUSED double *r, MAYBE_UNUSED double rate, MAYBE_UNUSED T *k)
@@ -64,12 +66,10 @@ OPTIMIZER(adagrad)
     return v_fma(v_set1(k[0]), v_div(g, v_add(v_sqrt(*s), v_set1(k[1]))), theta);
 }
 
-/* adam   s = b1 s + (1 - b1) g   u = b2 u + (1 - b2) g^2   theta -= rate / (1 - b1^t) s / (sqrt(u / (1 - b2^t)) + eps)   h: b1, b2, eps */
-PREPARE(adam)
+/* what Adam and NAdam share   r_1 = b2^t, k: b1, 1 - b1, b2, 1 - b2, 1 / sqrt(1 - b2^t), eps   h: b1, b2, eps */
+static void prepare_moments(const double *h, double *r, T *k)
 {
-    r[0] *= h[0];
     r[1] *= h[1];
-    k[0] = (T)(-rate / (1 - r[0]));
     k[1] = (T)h[0];
     k[2] = (T)(1 - h[0]);
     k[3] = (T)h[1];
@@ -77,11 +77,25 @@ PREPARE(adam)
     k[5] = (T)(1 / sqrt(1 - r[1]));
     k[6] = (T)h[2];
 }
-OPTIMIZER(adam)
+/* s = b1 s + (1 - b1) g   u = b2 u + (1 - b2) g^2; gives sqrt(u / (1 - b2^t)) + eps */
+INLINE V moments(V g, V *s, V *u, const T *k)
 {
     *s = v_fma(v_set1(k[1]), *s, v_mul(v_set1(k[2]), g));
     *u = v_fma(v_set1(k[3]), *u, v_mul(v_mul(v_set1(k[4]), g), g));
-    return v_fma(v_set1(k[0]), v_div(*s, v_fma(v_sqrt(*u), v_set1(k[5]), v_set1(k[6]))), theta);
+    return v_fma(v_sqrt(*u), v_set1(k[5]), v_set1(k[6]));
+}
+
+/* adam   s = b1 s + (1 - b1) g   u = b2 u + (1 - b2) g^2   theta -= rate / (1 - b1^t) s / (sqrt(u / (1 - b2^t)) + eps)   h: b1, b2, eps */
+PREPARE(adam)
+{
+    prepare_moments(h, r, k);
+    r[0] *= h[0];
+    k[0] = (T)(-rate / (1 - r[0]));
+}
+OPTIMIZER(adam)
+{
+    const V length = moments(g, s, u, k);
+    return v_fma(v_set1(k[0]), v_div(*s, length), theta);
 }
 
 /* nadam   s, u as adam's   mu_t = b1 (1 - c^t / 2)   m_t = mu_1 ... mu_t
@@ -90,23 +104,15 @@ PREPARE(nadam)
 {
     r[2] *= h[3];
     const double now = h[0] * (1 - 0.5 * r[2]), next = h[0] * (1 - 0.5 * r[2] * h[3]);
+    prepare_moments(h, r, k);
     r[0] *= now;
-    r[1] *= h[1];
     k[0] = (T)(-rate * (1 - now) / (1 - r[0]));
-    k[1] = (T)h[0];
-    k[2] = (T)(1 - h[0]);
-    k[3] = (T)h[1];
-    k[4] = (T)(1 - h[1]);
-    k[5] = (T)(1 / sqrt(1 - r[1]));
-    k[6] = (T)h[2];
     k[7] = (T)(-rate * next / (1 - r[0] * next));
 }
 OPTIMIZER(nadam)
 {
-    *s = v_fma(v_set1(k[1]), *s, v_mul(v_set1(k[2]), g));
-    *u = v_fma(v_set1(k[3]), *u, v_mul(v_mul(v_set1(k[4]), g), g));
-    const V step = v_fma(v_set1(k[7]), *s, v_mul(v_set1(k[0]), g));
-    return v_add(theta, v_div(step, v_fma(v_sqrt(*u), v_set1(k[5]), v_set1(k[6]))));
+    const V length = moments(g, s, u, k), step = v_fma(v_set1(k[7]), *s, v_mul(v_set1(k[0]), g));
+    return v_add(theta, v_div(step, length));
 }
 
 /* rprop   u = u times: up where g s > 0, down where g s < 0 (and g becomes 0), within [least, most], beginning at the learning rate
