@@ -1,4 +1,8 @@
-"""The loops of the Numba contestant: a network by hand, a sample after the other, compiled once for each dtype."""
+"""The loops of the Numba contestant: a network by hand, a sample after the other, compiled once for each dtype.
+
+A network ``net`` is (weights, biases, values, deltas, sums, bias_sums, code): tuples with an array for each layer, weights
+and the sums of their gradients (in, out), so that inner loops run along memory; and the code of the activation.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +44,9 @@ def _multiply_derivative(code: int, y: Any, delta: Any) -> None:
 
 
 @compiled
-def _forward(weights: Any, biases: Any, values: Any, code: int) -> None:
-    """All values from values[0]; weights lie (in, out), so that the inner loop runs along memory."""
+def _forward(weights: Any, biases: Any, values: Any, code: int, row: Any) -> None:
+    """All values of a row of x."""
+    values[0][:] = row
     for layer in range(len(weights)):
         weight, x, y = weights[layer], values[layer], values[layer + 1]
         y[:] = biases[layer]
@@ -57,15 +62,21 @@ def predict(weights: Any, biases: Any, values: Any, code: int, x: Any) -> Any:
     """Y, a row of x at a time."""
     result = np.empty((x.shape[0], biases[-1].size), x.dtype)
     for i in range(x.shape[0]):
-        values[0][:] = x[i]
-        _forward(weights, biases, values, code)
+        _forward(weights, biases, values, code, x[i])
         result[i] = values[-1]
     return result
 
 
 @compiled
-def _backward(weights: Any, biases: Any, values: Any, deltas: Any, sums: Any, bias_sums: Any, code: int, factor: Any) -> None:
-    """sums += factor dC/dW and bias_sums += factor dC/dB; they may be the weights and biases themselves."""
+def _backward(net: Any, row: Any, target: Any, scale: Any, sums: Any, bias_sums: Any, factor: Any) -> float:
+    """sums += factor dC/dW and bias_sums += factor dC/dB of a row, which may be the weights and biases; the sum of squares."""
+    weights, biases, values, deltas, _, _, code = net
+    cost = 0.0
+    _forward(weights, biases, values, code, row)
+    for j in range(target.size):
+        difference = values[-1][j] - target[j]
+        cost += difference * difference
+        deltas[-1][j] = difference * scale
     for layer in range(len(weights) - 1, -1, -1):
         weight, x, dy, dx, total = weights[layer], values[layer], deltas[layer + 1], deltas[layer], sums[layer]
         for k in range(x.size):
@@ -81,61 +92,35 @@ def _backward(weights: Any, biases: Any, values: Any, deltas: Any, sums: Any, bi
             bias_sums[layer][j] += factor * dy[j]
         if layer > 0:
             _multiply_derivative(code, x, dx)
+    return cost
 
 
 @compiled
-def _gradients(
-    weights: Any, biases: Any, values: Any, deltas: Any, sums: Any, bias_sums: Any, code: int, x: Any, y: Any, one: Any
-) -> float:
+def _gradients(net: Any, x: Any, y: Any, one: Any) -> float:
     """sums := dC/dW and bias_sums := dC/dB of the rows of x; the sum of squares."""
+    _, _, _, _, sums, bias_sums, _ = net
     cost = 0.0
-    for layer in range(len(weights)):
+    for layer in range(len(sums)):
         sums[layer][:] = 0
         bias_sums[layer][:] = 0
     for i in range(x.shape[0]):
-        cost += _output(weights, biases, values, deltas, code, x[i], y[i], one * 2 / y.size)
-        _backward(weights, biases, values, deltas, sums, bias_sums, code, one)
+        cost += _backward(net, x[i], y[i], one * 2 / y.size, sums, bias_sums, one)
     return cost
 
 
 @compiled
-def _output(weights: Any, biases: Any, values: Any, deltas: Any, code: int, x: Any, y: Any, scale: Any) -> float:
-    """deltas[-1] := scale (prediction - y) of one row; the sum of squares."""
-    cost = 0.0
-    values[0][:] = x
-    _forward(weights, biases, values, code)
-    for j in range(y.size):
-        difference = values[-1][j] - y[j]
-        cost += difference * difference
-        deltas[-1][j] = difference * scale
-    return cost
-
-
-@compiled
-def epoch(
-    weights: Any,
-    biases: Any,
-    values: Any,
-    deltas: Any,
-    sums: Any,
-    bias_sums: Any,
-    code: int,
-    x: Any,
-    y: Any,
-    batch: int,
-    rate: Any,
-) -> float:
+def epoch(net: Any, x: Any, y: Any, batch: int, rate: Any) -> float:
     """Gradient descent through the batches of x; the mean cost."""
+    weights, biases, _, _, sums, bias_sums, _ = net
     cost = 0.0
     one = rate / rate
     if batch == 1:
         for i in range(x.shape[0]):
-            cost += _output(weights, biases, values, deltas, code, x[i], y[i], one * 2 / y.shape[1])
-            _backward(weights, biases, values, deltas, weights, biases, code, -rate)
+            cost += _backward(net, x[i], y[i], one * 2 / y.shape[1], weights, biases, -rate)
         return cost / y.size
     for begin in range(0, x.shape[0], batch):
         rows = slice(begin, begin + batch)
-        cost += _gradients(weights, biases, values, deltas, sums, bias_sums, code, x[rows], y[rows], one)
+        cost += _gradients(net, x[rows], y[rows], one)
         for layer in range(len(weights)):
             weight, total = weights[layer], sums[layer]
             for k in range(weight.shape[0]):
@@ -157,34 +142,17 @@ def _adam(theta: Any, g: Any, m: Any, v: Any, rate: Any, beta_1: Any, beta_2: An
 
 
 @compiled
-def epoch_of_adam(
-    weights: Any,
-    biases: Any,
-    values: Any,
-    deltas: Any,
-    sums: Any,
-    bias_sums: Any,
-    code: int,
-    x: Any,
-    y: Any,
-    batch: int,
-    rate: Any,
-    m: Any,
-    bias_m: Any,
-    v: Any,
-    bias_v: Any,
-    powers: Any,
-    beta_1: Any,
-    beta_2: Any,
-    epsilon: Any,
-) -> float:
-    """Adam through the batches of x; the mean cost."""
+def epoch_of_adam(net: Any, x: Any, y: Any, batch: int, rate: Any, state: Any, powers: Any, betas: Any, epsilon: Any) -> float:
+    """Adam through the batches of x; the mean cost. ``state`` is (m, m of biases, v, v of biases), ``powers`` those of betas."""
+    weights, biases, _, _, sums, bias_sums, _ = net
+    m, bias_m, v, bias_v = state
+    beta_1, beta_2 = betas
     cost = 0.0
     number = weights[0].dtype.type
     one = number(1)
     for begin in range(0, x.shape[0], batch):
         rows = slice(begin, begin + batch)
-        cost += _gradients(weights, biases, values, deltas, sums, bias_sums, code, x[rows], y[rows], one)
+        cost += _gradients(net, x[rows], y[rows], one)
         powers[0] *= beta_1
         powers[1] *= beta_2
         now, scale = number(rate / (1 - powers[0])), number(1 / np.sqrt(1 - powers[1]))
