@@ -96,15 +96,15 @@ class Contestant:
 
     def setup(self, parameters: Sequence[tuple[Any, Any]]) -> None:
         """Build the network with these parameters; ``NotImplementedError`` if the library cannot."""
-        raise NotImplementedError
+        raise NotImplementedError("builds no network")
 
     def predict(self, x: Any) -> Any:
         """Y."""
-        raise NotImplementedError
+        raise NotImplementedError("has no prediction")
 
     def step(self, x: Any, y: Any) -> float:
         """One step of the optimizer; the cost before it."""
-        raise NotImplementedError
+        raise NotImplementedError("has no training")
 
     def prepare(self, x: Any, y: Any) -> Any:
         """The data of an epoch, transferred once."""
@@ -325,7 +325,7 @@ class JAX(Contestant):
             try:
                 import optax
             except ImportError as error:
-                raise NotImplementedError("has no Adam without Optax") from error
+                raise NotImplementedError("its Adam is that of Optax, which is not installed") from error
             adam = optax.adam(rate, BETA_1, BETA_2, EPSILON)
             if self.net.weights < 1000:
                 adam = optax.flatten(adam)  # one run of parameters: 0.75 us a step of 2-8-1, else 1.16; slower from 8-64-64-4 on

@@ -16,7 +16,7 @@ from support import ROOT
 
 import pynn
 
-pytest.importorskip("threadpoolctl")
+pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed, which the benchmarks need")
 sys.path.insert(0, str(ROOT))  # the benchmarks belong to the repository, not to the package
 from bench import accuracy, contestants, kernels, peers, references, report, timing
 from bench.__main__ import RUNS, main
@@ -300,7 +300,7 @@ def test_options_that_make_no_sense_are_refused(arguments):
 
 
 def test_accuracy_sweeps_every_activation_and_writes_its_document(tmp_path):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: nothing to draw with")
     document, plot, numbers = tmp_path / "accuracy.md", tmp_path / "accuracy.png", tmp_path / "accuracy.json"
     document.write_text(f"# Accuracy\n\n{MARK}gone\n", encoding="utf-8")
     text = bench("accuracy", "--quick", "--processes", 2, "--update", document, "--plot", plot, "--json", numbers)
@@ -429,7 +429,7 @@ def test_the_clock_of_a_thread_stands_still_while_it_sleeps():
 
 
 def test_a_report_prints_writes_and_draws(tmp_path, capsys):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: nothing to draw with")
     table = report.Table("t", ["name", "µs"], [["a", 1.234], ["b", None]])
     result = report.Report("kernels", {"processor": "one"}, [table], ["all said"])
     result.ratios = {"panel": {"line": {"2x2": 1.5, "4x4": 0.5}}}

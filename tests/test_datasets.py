@@ -29,7 +29,9 @@ def test_the_file_is_the_one_whose_provenance_is_given():
 
 
 def test_the_digits_are_those_of_scikit_learn():
-    published = pytest.importorskip("sklearn.datasets").load_digits()
+    published = pytest.importorskip(
+        "sklearn.datasets", reason="scikit-learn is not installed: nothing to compare with"
+    ).load_digits()
     digits = load_digits()
     assert np.array_equal(digits.x, published.data / 16)
     assert np.array_equal(digits.label, published.target)

@@ -98,7 +98,7 @@ class Terminal(io.StringIO):
 
 
 def test_on_a_terminal_it_moves_a_bar_and_ends_at_its_end():
-    pytest.importorskip("tqdm")
+    pytest.importorskip("tqdm", reason="tqdm is not installed: there is no bar")
     stream = Terminal()
     demo.main(None, stream, epochs=30)
     assert "\r" in stream.getvalue()
@@ -119,7 +119,7 @@ def test_on_a_terminal_without_tqdm_it_writes_lines(monkeypatch):
 
 @pytest.mark.parametrize("epochs", [1, 60], ids=["mostly wrong", "mostly right"])
 def test_it_draws_a_png_where_it_is_told_to(tmp_path, epochs):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: nothing to draw with")
     file = tmp_path / "some picture"
     stream = io.StringIO()
     demo.main(file, stream, epochs=epochs)
@@ -128,7 +128,7 @@ def test_it_draws_a_png_where_it_is_told_to(tmp_path, epochs):
 
 
 def test_a_picture_of_no_mistake_and_of_one(tmp_path):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: nothing to draw with")
     trained = demo.train(epochs=1)
     sizes = []
     for wrong in (0, 1):
@@ -140,7 +140,7 @@ def test_a_picture_of_no_mistake_and_of_one(tmp_path):
 
 
 def test_drawing_starts_no_display_and_leaves_matplotlib_as_it_was(tmp_path):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: nothing to draw with")
     program = (
         "import sys, pathlib, pynn.demo\n"
         "pynn.demo.draw(pynn.demo.train(epochs=1), pathlib.Path(sys.argv[1]))\n"
