@@ -450,7 +450,10 @@ class Standardize(Layer):
         """
         array = kernels.as_floats(x, str(self), "x", kernels.F64)
         if array.ndim != 2 or not len(array):
-            raise ValueError(f"{self}: x has shape {array.shape}, wanted (samples, {self.in_features}) with samples from 1 up")
+            advice = "; a single sample has no deviation to fit, though forward takes one" if array.ndim == 1 else ""
+            raise ValueError(
+                f"{self}: x has shape {array.shape}, wanted (samples, {self.in_features}) with samples from 1 up{advice}"
+            )
         check_features(array, str(self), "x", self.in_features)
         low, high = array.min(axis=0), array.max(axis=0)
         if not (np.isfinite(low) & np.isfinite(high)).all():

@@ -718,6 +718,18 @@ def test_fit_of_constants_gives_their_value_and_one():
     assert layer.deviation.tolist() == [1] * 4
 
 
+def test_standardize_takes_a_sample_alone_but_fits_to_no_less_than_a_batch(dtype):
+    x = values((5, 3), dtype, 1)
+    layer = pynn.Standardize(3)
+    with pytest.raises(ValueError, match=r"^Standardize\(3\): x has shape \(3,\), wanted \(samples, 3\) .* forward takes one$"):
+        layer.fit(x[0])
+    layer.fit(x)
+    for function in (layer.infer, layer.forward, layer.inverse):
+        assert same_bits(function(x[0]), function(x)[0])
+    whole = (layer.forward(x), layer.backward(x))[1]
+    assert same_bits((layer.forward(x[0]), layer.backward(x[0]))[1], whole[0])
+
+
 def test_fit_that_fails_changes_nothing():
     layer = pynn.Standardize(1, mean=[1], deviation=[2])
     with pytest.raises(ValueError, match="NaN"):
