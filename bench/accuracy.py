@@ -393,7 +393,7 @@ def _judge(result: AccuracyReport, table: report.Table, dtype: str, name: str, w
         }
     )
     what = f"{PRIME[which]} of {name}, {dtype},"
-    bar = references.allowed(which, name)
+    bar = references.LIMITS[which]
     if not worst <= bar:
         result.failures.append(f"{what} is {worst:.4f} ULP off at {at!r} ({at.hex()}), more than {bar:g}")
     if not reference <= references.REFERENCE_LIMIT:
@@ -405,11 +405,10 @@ def _judge(result: AccuracyReport, table: report.Table, dtype: str, name: str, w
 def _summary(measured: Sequence[dict[str, Any]], specials: Sequence[str], options: argparse.Namespace) -> list[str]:
     lines = []
     for dtype in options.dtypes:
-        for which in references.WHICH:
+        for which, bar in references.LIMITS.items():
             most = max(
                 (each for each in measured if (each["dtype"], each["function"]) == (dtype, which)), key=lambda each: each["worst"]
             )
-            bar = references.allowed(which, most["activation"])
             lines.append(f"{dtype}, {PRIME[which]}: at most {most['worst']:.4f} ULP ({most['activation']}), bar {bar:g}")
     checked = len(options.activations) * len(options.dtypes)
     if not specials:

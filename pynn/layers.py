@@ -551,8 +551,8 @@ _DOCUMENTATION = """y = f(x), elementwise (Activation Layers), in NumPy's words:
     f(x)  = {formula}
     f'(x) = {derivative}
 
-    Takes and gives (features,) or (samples, features). f is within 1 unit in the last place
-    (GELU's 1.05), f' within 2.
+    Takes and gives (features,) or (samples, features). f is within 1 unit in the last place,
+    f' within 2.
 
     >>> import numpy as np, pynn
     >>> layer = pynn.{class_name}()

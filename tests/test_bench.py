@@ -313,7 +313,7 @@ def test_accuracy_sweeps_every_activation_and_writes_its_document(tmp_path):
     for table in sweeps:
         assert [row[:2] for row in table["rows"]] == functions
     for each in result["measured"]:
-        assert each["worst"] <= references.allowed(each["function"], each["activation"])
+        assert each["worst"] <= references.LIMITS[each["function"]]
         assert each["count"] > 2**10
         assert len(each["profile"]) == (2**32 // accuracy.BIN if each["dtype"] == "float32" else 0)
     assert {"pynn", "NumPy"} == set(column(beside, "library"))

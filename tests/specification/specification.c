@@ -507,6 +507,7 @@ void NAME(spec_gelu_tanh)(real x, real parameter, real *y, real *derivative)
 
 #if BITS == 32
 static const real NORMAL_END = 15, NORMAL_K = 4;
+enum { NORMAL_PAIRED = 1 };
 static const number NORMAL_DENSITY = {0x1.988454p-2f, -0x1.857936p-27f}; /* 1 / sqrt(2 pi) */
 static const real NORMAL_FIRST = 0x1.ef779p-2f, NORMAL_FIRST_LOW = 0x1.436d9ep-28f, NORMAL_SECOND_LOW = -0x1.4d97ccp-29f;
 static const real NORMAL_TERMS[11] = {-0x1.e3575p-4f,   0x1.e4192p-6f,  0x1.41bb28p-6f,   -0x1.d04e78p-6f,  0x1.147c2p-6f,   -0x1.4401ap-8f,
@@ -516,6 +517,7 @@ static const real GELU_LOW = -0x1.69737ap-28f, GELU_TERMS[7] = {0x1.b9d99p-2f,  
                                                                 -0x1.e40c78p-7f, 0x1.3a3328p-6f, 0x1.266d42p-8f};
 #else
 static const real NORMAL_END = 39.5, NORMAL_K = 6;
+enum { NORMAL_PAIRED = 2 };
 static const number NORMAL_DENSITY = {0x1.9884533d43651p-2, -0x1.cbc0d30ebfd15p-56};
 static const real NORMAL_FIRST = 0x1.d8a13fa3b3f15p-2, NORMAL_FIRST_LOW = 0x1.4698b01365d4ep-56, NORMAL_SECOND_LOW = 0x1.ca60eafb1776ep-58;
 static const real NORMAL_TERMS[22] = {-0x1.9b57325149051p-4,  0x1.b281b31d1dc5cp-5,   -0x1.decb55bcfb47p-7,   -0x1.282d77a2cde01p-7,
@@ -545,7 +547,7 @@ void NAME(spec_gelu)(real x, real parameter, real *y, real *derivative)
     const real both = 1 / (d * dk), inverse = both * d, q = both * dk; /* 1 / dk and 1 / d */
     const real error = FMA(-inverse, dk_lo, FMA(-inverse, dk, 1));
     const real t = FMA(-2 * NORMAL_K, inverse * error, FMA(-2 * NORMAL_K, inverse, 1));
-    const real tail = polynomial(TERMS(NORMAL_TERMS), 0, t, t * t);
+    const real tail = polynomial(TERMS(NORMAL_TERMS), NORMAL_PAIRED, t, t * t);
     const real n = FMA(t, tail, NORMAL_FIRST);
     const real n_lo = FMA(t, tail, NORMAL_FIRST - n) + FMA(t, NORMAL_SECOND_LOW, NORMAL_FIRST_LOW);
     const real r_hi = n * q;
