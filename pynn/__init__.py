@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pynn import costs, initializers, kernels, layers, network, optimizers, rows, training
 from pynn.costs import *  # noqa: F403 - whose list is C's
-from pynn.kernels import get_num_threads, instruction_set, instruction_sets, set_num_threads
+from pynn.engine import get_num_threads, instruction_set, instruction_sets, set_num_threads
 from pynn.layers import *  # noqa: F403 - Dense, Layer, and the activations, whose list is C's
 from pynn.network import Network
 from pynn.optimizers import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSProp, Rprop

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pynn import kernels
+from pynn import checks, engine, kernels
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from pynn.kernels import Array, FunctionInfo
+    from pynn.checks import Array
+    from pynn.engine import FunctionInfo
 
 
 class Cost:
@@ -24,9 +25,9 @@ class Cost:
 
     def __init__(self, parameter: float | None = None) -> None:
         if not self.name:
-            raise TypeError("Cost is the base of " + ", ".join(row.class_name for row in kernels.COSTS.values()))
+            raise TypeError("Cost is the base of " + ", ".join(row.class_name for row in engine.COSTS.values()))
         if parameter is not None:
-            self._parameter = kernels.as_parameter(parameter, type(self).__name__, kernels.COSTS[self.name].parameter)
+            self._parameter = checks.as_parameter(parameter, type(self).__name__, engine.COSTS[self.name].parameter)
 
     @property
     def parameter(self) -> float | None:
@@ -59,7 +60,7 @@ class Cost:
         return kernels.cost_gradient(self.name, prediction, target, sample_weight, parameter=self.parameter)
 
     def __repr__(self) -> str:
-        row = kernels.COSTS[self.name]
+        row = engine.COSTS[self.name]
         given = "" if self.parameter in (None, row.default) else f"{row.parameter}={self.parameter!r}"
         return f"{type(self).__name__}({given})"
 
@@ -82,15 +83,15 @@ _DOCUMENTATION = """The mean of c over samples and outputs (Cost Function), in N
 
 def _cost_class(row: FunctionInfo) -> type[Cost]:
     """The cost that a row of C's list describes; a parameter is an argument and a property under its own name."""
-    text = f"``{row.parameter}`` is {kernels.bounds(row.parameter)}, else a ``ValueError``." if row.parameter else ""
-    own = kernels.parameter_members(row, Cost)
+    text = f"``{row.parameter}`` is {checks.bounds(row.parameter)}, else a ``ValueError``." if row.parameter else ""
+    own = engine.parameter_members(row, Cost)
     if row.parameter:  # a property that all classes shared would name itself in errors by the last of their parameters
         own[row.parameter] = property(vars(Cost)["parameter"].fget)
     own["__doc__"], own["__module__"] = _DOCUMENTATION.format(**row._asdict(), parameter_text=text), __name__
     return type(row.class_name, (Cost,), own)
 
 
-for _row in kernels.COSTS.values():
+for _row in engine.COSTS.values():
     globals()[_row.class_name] = _cost_class(_row)
 
 
@@ -113,7 +114,7 @@ class SoftmaxCrossEntropy(Cost):
     takes_labels = True  # a network hands over classes as they are
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        number = kernels.as_parameter(label_smoothing, "SoftmaxCrossEntropy", "label_smoothing")
+        number = checks.as_parameter(label_smoothing, "SoftmaxCrossEntropy", "label_smoothing")
         if not 0 <= number < 1:
             raise ValueError(f"SoftmaxCrossEntropy: label_smoothing is {number!r}, wanted a number from 0 up to below 1")
         self._parameter = number
@@ -150,7 +151,7 @@ class SoftmaxCrossEntropy(Cost):
         return f"SoftmaxCrossEntropy({f'label_smoothing={self._parameter!r}' if self._parameter else ''})"
 
 
-__all__ = ["Cost", "SoftmaxCrossEntropy", *(row.class_name for row in kernels.COSTS.values())]
+__all__ = ["Cost", "SoftmaxCrossEntropy", *(row.class_name for row in engine.COSTS.values())]
 
 
 def __getattr__(name: str) -> type[Cost]:

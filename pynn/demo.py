@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pynn import datasets, display
-from pynn.kernels import get_num_threads, instruction_set
+from pynn.engine import get_num_threads, instruction_set
 from pynn.layers import Dense, Sigmoid
 from pynn.network import Network
 from pynn.optimizers import SGD
 from pynn.training import History
 
 if TYPE_CHECKING:
-    from pynn.kernels import Array
+    from pynn.checks import Array
 
 TEST_SIZE = 0.2
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynn import kernels
+from pynn import checks
 from pynn.layers import Layer, random_generator
 from pynn.network import Network, _counted
 from pynn.rows import Dropout
@@ -18,7 +18,7 @@ from pynn.rows import Dropout
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from pynn.kernels import Array
+    from pynn.checks import Array
 
 MOST_SAMPLES = 500  # entries of an array, unless the caller says otherwise
 STEPS = [2.0**-k for k in range(4, 31, 2)]  # of a parameter below 1; times its size, of a larger one
@@ -237,8 +237,8 @@ class _Check:
         except Exception as error:
             raise TypeError(f"gradcheck: {network!r} cannot be copied, so checking would change it: {error}") from error
         self.notes: list[str] = []
-        if network.dtype != kernels.F64:
-            self.network._dtype = kernels.F64
+        if network.dtype != checks.F64:
+            self.network._dtype = checks.F64
             self.network._bind()  # keeps the values
             self.notes.append(f"The network computes in {network.dtype}; its gradients were checked in float64.")
         self.layers, self.cost = self.network.layers, self.network.cost
@@ -260,7 +260,7 @@ class _Check:
         self._see(self.cost(value, self.target), f"The cost, {self.cost!r}")
         gradient = self.cost.gradient(value, self.target)
         self.gradients = [self._gradient(gradient, self.prediction, f"the gradient of the cost, {self.cost!r},")]
-        gradient = kernels.as_floats(gradient, "gradcheck", "the gradient of the cost", kernels.F64)
+        gradient = checks.as_floats(gradient, "gradcheck", "the gradient of the cost", checks.F64)
         for i, layer in reversed(list(enumerate(self.layers))):
             gradient = layer.backward(gradient)
             self.gradients.append(self._gradient(gradient, self.inputs[i], f"backward of layer {i}, {layer!r},"))

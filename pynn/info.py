@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pynn import __version__
-from pynn.kernels import compiler, get_num_threads, instruction_set, instruction_sets
+from pynn.engine import compiler, get_num_threads, instruction_set, instruction_sets
 
 
 def information() -> dict[str, Any]:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynn import kernels
+from pynn import checks, kernels
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from pynn.kernels import Array
+    from pynn.checks import Array
 
     Initializer = Callable[[tuple[int, int], np.random.Generator], ArrayLike]
 
@@ -218,7 +218,7 @@ class constant:
     """
 
     def __init__(self, value: float) -> None:
-        self.value = kernels.as_parameter(value, "constant", "value")
+        self.value = checks.as_parameter(value, "constant", "value")
 
     def __call__(self, shape: tuple[int, int], random: np.random.Generator) -> Array:
         """An array of ``shape``."""

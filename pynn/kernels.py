@@ -8,80 +8,57 @@ functions in plain NumPy.
 
 Errors: complex, object or string data is a ``TypeError``, and so is an ``out`` of another dtype; shapes that do not go together
 are a ``ValueError``. NaN and infinity flow through as IEEE-754 says.
-
-This is the only module that touches the extension.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynn._core import ffi, lib
+from pynn.checks import (
+    F32,
+    F64,
+    as_counter,
+    as_floats,
+    as_parameter,
+    as_rate,
+    changeable,
+    checked_gradients,
+    deliver,
+    same_shape,
+)
+from pynn.engine import (
+    ACTIVATIONS,
+    COSTS,
+    compiler,
+    fail,
+    get_num_threads,
+    instruction_set,
+    instruction_sets,
+    lib,
+    new_double,
+    number_of,
+    objective,
+    set_num_threads,
+    weight_in_c_order,
+)
 
-if TYPE_CHECKING:  # numpy.typing would be a fifth of the time that pynn takes to import
-    from numpy.typing import ArrayLike, NDArray
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
-    Array = NDArray[Any]  # float32 or float64
+    from pynn.checks import Array
 
-F32 = np.dtype(np.float32)
-F64 = np.dtype(np.float64)
+__all__ = [
+    "ACTIVATIONS", "COSTS", "activation", "activation_gradient", "affine", "bias_gradient", "compiler", "cost", "cost_gradient",
+    "dropout", "get_num_threads", "gradient_descent", "input_gradient", "instruction_set", "instruction_sets", "layer_norm",
+    "layer_norm_gradient", "layer_norm_scale_gradient", "log_softmax", "log_softmax_gradient", "mean_squared_error",
+    "mean_squared_error_gradient", "set_num_threads", "softmax", "softmax_cross_entropy", "softmax_cross_entropy_gradient",
+    "softmax_gradient", "standardize", "weight_gradient", "weight_in_c_order",
+]  # fmt: skip
 
-_lib: Any = lib
-OUT_MAJOR: int = lib.PYNN_OUT_MAJOR
-IN_MAJOR: int = lib.PYNN_IN_MAJOR
-_ffi: Any = ffi
 _ndarray = np.ndarray
 _empty = np.empty
-
-
-# ---- the extension's view of arrays ------------------------------------------------------------------------------------
-
-
-def _introduce_arrays() -> None:
-    """Tell the extension what a plain array is, and check that it reads one as NumPy does (csrc/arrays.h)."""
-    _lib.arrays_know(id(np.ndarray), id(F32), id(F64), id(None))
-    array = np.zeros((5, 7), F32)[1:4, ::2]
-    seen = _ffi.new("size_t[8]")
-    _lib.arrays_describe(id(array), seen)
-    sizes = [number for axis in zip(array.shape, array.strides, strict=True) for number in axis]
-    if list(seen) != [array.__array_interface__["data"][0], array.ndim, array.flags.num, id(F32), *sizes]:
-        raise ImportError(
-            f"pynn: NumPy {np.__version__} lays out its arrays in memory in a way that this build of pynn does not know"
-        )
-
-
-_introduce_arrays()
-
-
-def fail(status: int, where: str) -> NoReturn:
-    """Raise what a status of the C core (csrc/pynn.h) means in Python."""
-    if status == _lib.PYNN_NO_MEMORY:
-        raise MemoryError(f"{where}: no memory for the kernel's workspace")
-    if status == _lib.PYNN_TOO_LARGE:
-        raise ValueError(f"{where}: the sizes' product does not fit the address space")
-    raise RuntimeError(f"{where}: the kernel refused its arguments with status {status}")
-
-
-def as_floats(value: ArrayLike, where: str, name: str, dtype: np.dtype[Any] | None = None) -> Array:
-    """``value`` as an array of ``dtype`` (or of the float dtype that suits it), itself if it is one already.
-
-    Raises ``TypeError`` for what is not real numbers, naming ``where`` and ``name``.
-
-    >>> as_floats([1, 2], "example", "x")
-    array([1., 2.])
-    """
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
-        raise TypeError(
-            f"{where}: {name} has dtype {array.dtype}, wanted float32 or float64 (integers and booleans are converted)"
-        )
-    if dtype is None:
-        dtype = F32 if array.dtype.kind == "f" and array.dtype.itemsize < 8 else F64
-    return array.astype(dtype, copy=False)
 
 
 def _common(where: str, **values: ArrayLike) -> list[Array]:
@@ -109,28 +86,6 @@ def _weight(array: Array, where: str) -> Array:
     )
 
 
-def _same_shape(where: str, **arrays: Array) -> None:
-    (name, a), (other, b) = arrays.items()
-    if a.shape != b.shape:
-        raise ValueError(f"{where}: {name} has shape {a.shape}, {other} has shape {b.shape}; they must be the same")
-
-
-def deliver(result: Array, out: Array | None, where: str, name: str = "out") -> Array:
-    """``result``, in ``out`` if there is one. Written only now that all inputs have been read, so overlap does no harm."""
-    if out is None:
-        return result
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"{where}: {name} is a {type(out).__name__}, wanted a numpy.ndarray")
-    if out.dtype != result.dtype:
-        raise TypeError(f"{where}: {name} has dtype {out.dtype}, wanted {result.dtype}")
-    if out.shape != result.shape:
-        raise ValueError(f"{where}: {name} has shape {out.shape}, wanted {result.shape}")
-    if not out.flags.writeable:
-        raise ValueError(f"{where}: {name} is read-only")
-    np.copyto(out, result)
-    return out
-
-
 # ---- a dense layer ---------------------------------------------------------------------------------------------------------
 #
 # Each function first tries its arguments as they are; only what the extension does not take costs checks in Python.
@@ -150,7 +105,7 @@ def affine(weight: ArrayLike, x: ArrayLike, bias: ArrayLike | None = None, out: 
         y = out
         if y is None:
             y = _empty(weight.shape[0] if x.ndim == 1 else (x.shape[0], weight.shape[0]), x.dtype)
-        if not _lib.arrays_affine(id(weight), id(x), id(bias), id(y)):
+        if not lib.arrays_affine(id(weight), id(x), id(bias), id(y)):
             return y
     where = "affine"
     weight, x, *rest = _common(where, weight=weight, x=x, **({} if bias is None else {"bias": bias}))
@@ -163,7 +118,7 @@ def affine(weight: ArrayLike, x: ArrayLike, bias: ArrayLike | None = None, out: 
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"{where}: bias has shape {bias.shape}, wanted {weight.shape[:1]}")
     y = _empty((*x.shape[:-1], weight.shape[0]), x.dtype)
-    if status := _lib.arrays_affine(id(weight), id(x), id(bias), id(y)):
+    if status := lib.arrays_affine(id(weight), id(x), id(bias), id(y)):
         fail(status, where)
     return deliver(y, out, where)
 
@@ -181,7 +136,7 @@ def weight_gradient(y_gradient: ArrayLike, x: ArrayLike, out: Array | None = Non
     """
     if type(y_gradient) is _ndarray and type(x) is _ndarray and 1 <= x.ndim <= 2 and y_gradient.ndim == x.ndim:
         dw = _empty((y_gradient.shape[-1], x.shape[-1]), x.dtype) if out is None else out
-        if not _lib.arrays_weight_gradient(id(y_gradient), id(x), id(dw)):
+        if not lib.arrays_weight_gradient(id(y_gradient), id(x), id(dw)):
             return dw
     where = "weight_gradient"
     y_gradient, x = _common(where, y_gradient=y_gradient, x=x)
@@ -189,7 +144,7 @@ def weight_gradient(y_gradient: ArrayLike, x: ArrayLike, out: Array | None = Non
     if y_gradient.shape[:-1] != x.shape[:-1]:
         raise ValueError(f"{where}: y_gradient has shape {y_gradient.shape} and x {x.shape}; they must have the same samples")
     dw = _empty((y_gradient.shape[-1], x.shape[-1]), x.dtype)
-    if status := _lib.arrays_weight_gradient(id(y_gradient), id(x), id(dw)):
+    if status := lib.arrays_weight_gradient(id(y_gradient), id(x), id(dw)):
         fail(status, where)
     return deliver(dw, out, where)
 
@@ -209,13 +164,13 @@ def bias_gradient(y_gradient: ArrayLike, out: Array | None = None) -> Array:
             return y_gradient.copy()  # the sum of one row
     if type(y_gradient) is _ndarray and 1 <= y_gradient.ndim <= 2:
         db = _empty(y_gradient.shape[-1], y_gradient.dtype) if out is None else out
-        if not _lib.arrays_bias_gradient(id(y_gradient), id(db)):
+        if not lib.arrays_bias_gradient(id(y_gradient), id(db)):
             return db
     where = "bias_gradient"
     (y_gradient,) = _common(where, y_gradient=y_gradient)
     y_gradient = _rows(y_gradient, where, "y_gradient")
     db = _empty(y_gradient.shape[-1], y_gradient.dtype)
-    if status := _lib.arrays_bias_gradient(id(y_gradient), id(db)):
+    if status := lib.arrays_bias_gradient(id(y_gradient), id(db)):
         fail(status, where)
     return deliver(db, out, where)
 
@@ -234,7 +189,7 @@ def input_gradient(weight: ArrayLike, y_gradient: ArrayLike, out: Array | None =
         dx = out
         if dx is None:
             dx = _empty(weight.shape[1] if y_gradient.ndim == 1 else (y_gradient.shape[0], weight.shape[1]), weight.dtype)
-        if not _lib.arrays_input_gradient(id(weight), id(y_gradient), id(dx)):
+        if not lib.arrays_input_gradient(id(weight), id(y_gradient), id(dx)):
             return dx
     where = "input_gradient"
     weight, y_gradient = _common(where, weight=weight, y_gradient=y_gradient)
@@ -245,139 +200,14 @@ def input_gradient(weight: ArrayLike, y_gradient: ArrayLike, out: Array | None =
             f"(shapes {y_gradient.shape} and {weight.shape})"
         )
     dx = _empty((*y_gradient.shape[:-1], weight.shape[1]), weight.dtype)
-    if status := _lib.arrays_input_gradient(id(weight), id(y_gradient), id(dx)):
+    if status := lib.arrays_input_gradient(id(weight), id(y_gradient), id(dx)):
         fail(status, where)
     return deliver(dx, out, where)
 
 
 # ---- activations -----------------------------------------------------------------------------------------------------------
 
-
-class FunctionInfo(NamedTuple):
-    """One row of the list of activations or costs (csrc/kernels/activation_list.h, cost_list.h)."""
-
-    number: int
-    name: str
-    class_name: str
-    parameter: str  # its name, or ""
-    default: float  # of the parameter
-    formula: str
-    derivative: str
-
-
-def _text(pointer: Any) -> str:
-    text: str = _ffi.string(pointer).decode()
-    return text
-
-
-def _functions(kind: str) -> dict[str, FunctionInfo]:
-    """The list of ``kind``, "activation" or "cost", by name."""
-    count, default, *texts = (
-        getattr(_lib, f"pynn_{kind}_{what}")
-        for what in ("count", "default", "name", "class", "parameter", "formula", "derivative")
-    )
-    rows = (
-        FunctionInfo(i, name, class_name, parameter, default(i), formula, derivative)
-        for i in range(count())
-        for name, class_name, parameter, formula, derivative in ([_text(text(i)) for text in texts],)
-    )
-    return {row.name: row for row in rows}
-
-
-ACTIVATIONS = _functions("activation")
-COSTS = _functions("cost")
 _DEFAULTS = {name: (row.number, row.default) for name, row in ACTIVATIONS.items()}
-
-
-def _function(functions: dict[str, FunctionInfo], name: str, parameter: float | None, where: str, kind: str) -> tuple[int, float]:
-    """The number of an activation or cost, and its parameter."""
-    try:
-        row = functions[name]
-    except (KeyError, TypeError):
-        raise ValueError(f"{where}: unknown {kind} {name!r}, wanted one of {', '.join(map(repr, functions))}") from None
-    if parameter is None:
-        return row.number, row.default
-    if not row.parameter:
-        raise TypeError(f"{where}: {name} has no parameter, got {parameter!r}")
-    return row.number, as_parameter(parameter, where, row.parameter)
-
-
-_BETWEEN = {"delta": (0.0, np.inf), "quantile": (0.0, 1.0)}  # the ends excluded; parameters that are not here may be any number
-
-
-def as_parameter(value: float, where: str, name: str) -> float:
-    """``value`` as a finite float; ``TypeError`` for what is not a number, ``ValueError`` for what is not finite, or outside of
-    what a parameter of that name may be.
-
-    >>> as_parameter(1, "example", "delta")
-    1.0
-    """
-    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
-        raise TypeError(f"{where}: {name} is {value!r}, wanted a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = np.inf
-    if not np.isfinite(number):
-        raise ValueError(f"{where}: {name} is {value!r}, wanted a finite number")
-    least, most = _BETWEEN.get(name, (-np.inf, np.inf))
-    if not least < number < most:
-        raise ValueError(f"{where}: {name} is {value!r}, wanted {bounds(name)}")
-    return number
-
-
-def as_number(value: Any, where: str, name: str, least: float = 0, below: float = np.inf) -> float:
-    """``value`` as a float from ``least`` up to, but not, ``below``; ``TypeError`` or ``ValueError`` otherwise.
-
-    >>> as_number(1, "example", "rate", 0)
-    1.0
-    """
-    if not hasattr(value, "__float__") or np.ndim(value):
-        raise TypeError(f"{where}: {name} is {value!r}, wanted a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = np.inf
-    except (TypeError, ValueError):
-        raise TypeError(f"{where}: {name} is {value!r}, wanted a number") from None
-    if not least <= number < below:
-        end = "up" if below == np.inf else f"up to below {below:g}"
-        raise ValueError(f"{where}: {name} is {value!r}, wanted a finite number from {least:g} {end}")
-    return number
-
-
-def as_flag(value: Any, where: str, name: str) -> bool:
-    """``value`` as a bool; ``TypeError`` for what is none.
-
-    >>> as_flag(True, "example", "nesterov")
-    True
-    """
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{where}: {name} is {value!r}, wanted True or False")
-    return bool(value)
-
-
-def bounds(name: str) -> str:
-    """What the parameter of that name may be, in words.
-
-    >>> bounds("quantile"), bounds("delta"), bounds("alpha")
-    ('a number above 0 and below 1', 'a number above 0', 'a finite number')
-    """
-    least, most = _BETWEEN.get(name, (-np.inf, np.inf))
-    text = "a finite number" if least == -np.inf else f"a number above {least:g}"
-    return text if most == np.inf else f"{text} and below {most:g}"
-
-
-def parameter_members(row: FunctionInfo, base: Any) -> dict[str, Any]:
-    """What a class made from a row of a list has: its name, and its parameter as an argument and a property of that name."""
-    members: dict[str, Any] = {"name": row.name}
-    if row.parameter:
-        initialize = f"lambda self, {row.parameter}={row.default!r}: base.__init__(self, {row.parameter})"
-        members["__init__"] = eval(initialize, {"base": base})
-        members[row.parameter] = base.parameter
-    else:
-        members["__init__"] = lambda self: base.__init__(self)
-    return members
 
 
 def activation(name: str, x: ArrayLike, out: Array | None = None, parameter: float | None = None) -> Array:
@@ -392,16 +222,16 @@ def activation(name: str, x: ArrayLike, out: Array | None = None, parameter: flo
     array([0., 2.])
     """
     known = _DEFAULTS.get(name) if parameter is None and type(name) is str else None
-    index, number = known or _function(ACTIVATIONS, name, parameter, "activation", "activation")
+    index, number = known or number_of(ACTIVATIONS, name, parameter, "activation", "activation")
     if type(x) is _ndarray:
         y = _empty(x.shape, x.dtype) if out is None else out
-        if not _lib.arrays_activation(index, number, id(x), id(y)):
+        if not lib.arrays_activation(index, number, id(x), id(y)):
             return y
     where = "activation"
     (x,) = _common(where, x=x)
     y = _empty(x.shape, x.dtype)
     run, y_run = np.require(x, requirements=["C", "A"]).reshape(-1), y.reshape(-1)
-    if status := _lib.arrays_activation(index, number, id(run), id(y_run)):
+    if status := lib.arrays_activation(index, number, id(run), id(y_run)):
         fail(status, where)
     return deliver(y, out, where)
 
@@ -419,18 +249,18 @@ def activation_gradient(
     array([0., 5.])
     """
     known = _DEFAULTS.get(name) if parameter is None and type(name) is str else None
-    index, number = known or _function(ACTIVATIONS, name, parameter, "activation_gradient", "activation")
+    index, number = known or number_of(ACTIVATIONS, name, parameter, "activation_gradient", "activation")
     if type(x) is _ndarray:
         dx = _empty(x.shape, x.dtype) if out is None else out
-        if not _lib.arrays_activation_gradient(index, number, id(x), id(y_gradient), id(dx)):
+        if not lib.arrays_activation_gradient(index, number, id(x), id(y_gradient), id(dx)):
             return dx
     where = "activation_gradient"
     x, y_gradient = _common(where, x=x, y_gradient=y_gradient)
-    _same_shape(where, x=x, y_gradient=y_gradient)
+    same_shape(where, x=x, y_gradient=y_gradient)
     dx = _empty(x.shape, x.dtype)
     runs = [np.require(array, requirements=["C", "A"]).reshape(-1) for array in (x, y_gradient)]
     dx_run = dx.reshape(-1)
-    if status := _lib.arrays_activation_gradient(index, number, id(runs[0]), id(runs[1]), id(dx_run)):
+    if status := lib.arrays_activation_gradient(index, number, id(runs[0]), id(runs[1]), id(dx_run)):
         fail(status, where)
     return deliver(dx, out, where)
 
@@ -441,12 +271,12 @@ def activation_gradient(
 def _softmax(where: str, log: bool, x: ArrayLike, out: Array | None) -> Array:
     if type(x) is _ndarray:
         y = _empty(x.shape, x.dtype) if out is None else out
-        if not _lib.arrays_softmax(log, id(x), id(y)):
+        if not lib.arrays_softmax(log, id(x), id(y)):
             return y
     (x,) = _common(where, x=x)
     x = _rows(x, where, "x")
     y = _empty(x.shape, x.dtype)
-    if status := _lib.arrays_softmax(log, id(x), id(y)):
+    if status := lib.arrays_softmax(log, id(x), id(y)):
         fail(status, where)
     return deliver(y, out, where)
 
@@ -479,13 +309,13 @@ def log_softmax(x: ArrayLike, out: Array | None = None) -> Array:
 def _softmax_gradient(where: str, log: bool, y: ArrayLike, y_gradient: ArrayLike, out: Array | None) -> Array:
     if type(y) is _ndarray:
         dx = _empty(y.shape, y.dtype) if out is None else out
-        if not _lib.arrays_softmax_gradient(log, id(y), id(y_gradient), id(dx)):
+        if not lib.arrays_softmax_gradient(log, id(y), id(y_gradient), id(dx)):
             return dx
     y, y_gradient = _common(where, y=y, y_gradient=y_gradient)
     y, y_gradient = _rows(y, where, "y"), _rows(y_gradient, where, "y_gradient")
-    _same_shape(where, y=y, y_gradient=y_gradient)
+    same_shape(where, y=y, y_gradient=y_gradient)
     dx = _empty(y.shape, y.dtype)
-    if status := _lib.arrays_softmax_gradient(log, id(y), id(y_gradient), id(dx)):
+    if status := lib.arrays_softmax_gradient(log, id(y), id(y_gradient), id(dx)):
         fail(status, where)
     return deliver(dx, out, where)
 
@@ -549,7 +379,7 @@ def layer_norm(
     """
     if type(x) is _ndarray and type(epsilon) is float and epsilon > 0:
         y = _empty(x.shape, x.dtype) if out is None else out
-        if not _lib.arrays_layer_norm(id(x), id(scale), id(bias), epsilon, id(y), id(statistics)):
+        if not lib.arrays_layer_norm(id(x), id(scale), id(bias), epsilon, id(y), id(statistics)):
             return y
     where = "layer_norm"
     given = {name: value for name, value in (("scale", scale), ("bias", bias)) if value is not None}
@@ -563,7 +393,7 @@ def layer_norm(
     if epsilon <= 0:
         raise ValueError(f"{where}: epsilon is {epsilon!r}, wanted a number above 0")
     y, own = _empty(x.shape, x.dtype), _empty((*x.shape[:-1], 2), x.dtype)
-    status = _lib.arrays_layer_norm(id(x), id(arrays.get("scale")), id(arrays.get("bias")), epsilon, id(y), id(own))
+    status = lib.arrays_layer_norm(id(x), id(arrays.get("scale")), id(arrays.get("bias")), epsilon, id(y), id(own))
     if status:
         fail(status, where)
     if statistics is not None:
@@ -587,7 +417,7 @@ def layer_norm_gradient(
     """
     if type(x) is _ndarray:
         dx = _empty(x.shape, x.dtype) if out is None else out
-        if not _lib.arrays_layer_norm_gradient(id(x), id(statistics), id(scale), id(y_gradient), id(dx)):
+        if not lib.arrays_layer_norm_gradient(id(x), id(statistics), id(scale), id(y_gradient), id(dx)):
             return dx
     where = "layer_norm_gradient"
     given = {} if scale is None else {"scale": scale}
@@ -598,11 +428,11 @@ def layer_norm_gradient(
         _rows(statistics, where, "statistics"),
     )
     scale = _rows(rest[0], where, "scale") if rest else None
-    _same_shape(where, x=x, y_gradient=y_gradient)
+    same_shape(where, x=x, y_gradient=y_gradient)
     _statistics(where, x, statistics)
     _features(where, x, scale=scale)
     dx = _empty(x.shape, x.dtype)
-    if status := _lib.arrays_layer_norm_gradient(id(x), id(statistics), id(scale), id(y_gradient), id(dx)):
+    if status := lib.arrays_layer_norm_gradient(id(x), id(statistics), id(scale), id(y_gradient), id(dx)):
         fail(status, where)
     return deliver(dx, out, where)
 
@@ -618,7 +448,7 @@ def layer_norm_scale_gradient(x: ArrayLike, statistics: ArrayLike, y_gradient: A
     """
     if type(x) is _ndarray and 1 <= x.ndim <= 2:
         gradient = _empty(x.shape[-1], x.dtype) if out is None else out
-        if not _lib.arrays_layer_norm_scale_gradient(id(x), id(statistics), id(y_gradient), id(gradient)):
+        if not lib.arrays_layer_norm_scale_gradient(id(x), id(statistics), id(y_gradient), id(gradient)):
             return gradient
     where = "layer_norm_scale_gradient"
     x, statistics, y_gradient = _common(where, x=x, statistics=statistics, y_gradient=y_gradient)
@@ -627,10 +457,10 @@ def layer_norm_scale_gradient(x: ArrayLike, statistics: ArrayLike, y_gradient: A
         _rows(y_gradient, where, "y_gradient"),
         _rows(statistics, where, "statistics"),
     )
-    _same_shape(where, x=x, y_gradient=y_gradient)
+    same_shape(where, x=x, y_gradient=y_gradient)
     _statistics(where, x, statistics)
     gradient = _empty(x.shape[-1], x.dtype)
-    if status := _lib.arrays_layer_norm_scale_gradient(id(x), id(statistics), id(y_gradient), id(gradient)):
+    if status := lib.arrays_layer_norm_scale_gradient(id(x), id(statistics), id(y_gradient), id(gradient)):
         fail(status, where)
     return deliver(gradient, out, where)
 
@@ -648,7 +478,7 @@ def standardize(x: ArrayLike, mean: ArrayLike | None, deviation: ArrayLike, out:
     """
     if type(x) is _ndarray:
         y = _empty(x.shape, x.dtype) if out is None else out
-        if not _lib.arrays_standardize(id(x), id(mean), id(deviation), id(y)):
+        if not lib.arrays_standardize(id(x), id(mean), id(deviation), id(y)):
             return y
     where = "standardize"
     given = {} if mean is None else {"mean": mean}
@@ -657,7 +487,7 @@ def standardize(x: ArrayLike, mean: ArrayLike | None, deviation: ArrayLike, out:
     mean = _rows(rest[0], where, "mean") if rest else None
     _features(where, x, mean=mean, deviation=deviation)
     y = _empty(x.shape, x.dtype)
-    if status := _lib.arrays_standardize(id(x), id(mean), id(deviation), id(y)):
+    if status := lib.arrays_standardize(id(x), id(mean), id(deviation), id(y)):
         fail(status, where)
     return deliver(y, out, where)
 
@@ -677,7 +507,7 @@ def dropout(x: ArrayLike, rate: float, seed: int, step: int = 0, first_row: int 
     """
     if type(x) is _ndarray and type(rate) is float and 0 <= rate < 1 and _all_counters(seed, step, first_row):
         y = _empty(x.shape, x.dtype) if out is None else out
-        if not _lib.arrays_dropout(id(x), rate, seed, step, first_row, id(y)):
+        if not lib.arrays_dropout(id(x), rate, seed, step, first_row, id(y)):
             return y
     where = "dropout"
     rate = as_rate(rate, where)
@@ -686,7 +516,7 @@ def dropout(x: ArrayLike, rate: float, seed: int, step: int = 0, first_row: int 
     (x,) = _common(where, x=x)
     x = _rows(x, where, "x")
     y = _empty(x.shape, x.dtype)
-    if status := _lib.arrays_dropout(id(x), rate, int(seed), int(step), int(first_row), id(y)):
+    if status := lib.arrays_dropout(id(x), rate, int(seed), int(step), int(first_row), id(y)):
         fail(status, where)
     return deliver(y, out, where)
 
@@ -695,59 +525,7 @@ def _all_counters(*numbers: object) -> bool:
     return all(type(number) is int and 0 <= number < 2**64 for number in numbers)
 
 
-def as_rates(given: Any, first: int, count: int, where: str) -> Array:
-    """What a schedule gave as the learning rates of ``count`` steps from ``first`` on, as the engine reads them."""
-    array = given if type(given) is _ndarray else np.asarray(given)
-    if array.dtype.kind not in "fiu" or array.shape != (count,):
-        got = f"{array.dtype} of shape {array.shape}" if type(given) is _ndarray else repr(given)
-        raise (ValueError if array.dtype.kind in "fiu" else TypeError)(
-            f"{where}, gave {got} for {count} steps from step {first} on, wanted a float64 array ({count},)"
-        )
-    rates = np.ascontiguousarray(array, F64)
-    if count and not 0 <= rates.min() <= rates.max() < np.inf:
-        at = int((~((rates >= 0) & (rates < np.inf))).argmax())
-        raise ValueError(f"{where}, gave {rates[at]} for step {first + at}, wanted a finite number from 0 up")
-    return rates
-
-
-def as_rate(value: float, where: str) -> float:
-    """``value`` as the rate of a dropout, from 0 up and below 1; ``TypeError`` or ``ValueError`` for any other.
-
-    >>> as_rate(0.5, "example")
-    0.5
-    """
-    rate = as_parameter(value, where, "rate")
-    if not 0 <= rate < 1:
-        raise ValueError(f"{where}: rate is {value!r}, wanted a number from 0 up and below 1")
-    return rate
-
-
-def as_counter(value: int, where: str, name: str) -> int:
-    """``value`` as a whole number of 64 bits; ``TypeError`` or ``ValueError`` for any other.
-
-    >>> as_counter(7, "example", "seed")
-    7
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{where}: {name} is {value!r}, wanted an integer")
-    if not 0 <= value < 2**64:
-        raise ValueError(f"{where}: {name} is {value}, wanted an integer from 0 up and below 2^64")
-    return int(value)
-
-
 # ---- cost and update ---------------------------------------------------------------------------------------------------------
-
-
-def objective(name: str, parameter: float | None = None, labels: bool = False) -> Any:
-    """A cost as the C core takes it (pynn_objective); an unknown name is a ``ValueError``.
-
-    "softmax_cross_entropy" is one besides those of ``COSTS``; its parameter is the label smoothing.
-    """
-    if name == "softmax_cross_entropy":
-        number, value = _lib.PYNN_SOFTMAX_CROSS_ENTROPY, 0.0 if parameter is None else parameter
-    else:
-        number, value = _function(COSTS, name, parameter, "cost", "cost")
-    return _ffi.new("pynn_objective *", {"cost": number, "parameter": value, "labels": labels})
 
 
 _OBJECTIVES = {name: objective(name) for name in COSTS}
@@ -794,16 +572,16 @@ def _cost(
     parameter: float | None = None,
 ) -> float:
     o = _objective(name, parameter)
-    result = _ffi.new("double *")
-    if type(prediction) is _ndarray and not _lib.arrays_cost(o, id(prediction), id(target), id(sample_weight), result):
+    result = new_double()
+    if type(prediction) is _ndarray and not lib.arrays_cost(o, id(prediction), id(target), id(sample_weight), result):
         return result[0]  # type: ignore[no-any-return]  # a float, says cffi
     prediction, target = _common(where, prediction=prediction, target=target)
-    _same_shape(where, prediction=prediction, target=target)
+    same_shape(where, prediction=prediction, target=target)
     weights = _weighed(prediction, sample_weight, where)
     if weights is None or prediction.ndim != 2:
         prediction, target = prediction.reshape(-1), target.reshape(-1)
     runs = [np.require(array, requirements=["C", "A"]) for array in (prediction, target)]
-    if status := _lib.arrays_cost(o, id(runs[0]), id(runs[1]), id(weights), result):
+    if status := lib.arrays_cost(o, id(runs[0]), id(runs[1]), id(weights), result):
         fail(status, where)
     return float(result[0])
 
@@ -837,16 +615,16 @@ def _cost_gradient(
     o = _objective(name, parameter)
     if type(prediction) is _ndarray:
         gradient = _empty(prediction.shape, prediction.dtype) if out is None else out
-        if not _lib.arrays_cost_gradient(o, id(prediction), id(target), id(sample_weight), id(gradient)):
+        if not lib.arrays_cost_gradient(o, id(prediction), id(target), id(sample_weight), id(gradient)):
             return gradient
     prediction, target = _common(where, prediction=prediction, target=target)
-    _same_shape(where, prediction=prediction, target=target)
+    same_shape(where, prediction=prediction, target=target)
     weights = _weighed(prediction, sample_weight, where)
     gradient = _empty(prediction.shape, prediction.dtype)
     flat = weights is None or prediction.ndim != 2
     runs = [np.require(array, requirements=["C", "A"]) for array in (prediction, target)]
     p, t, g = (array.reshape(-1) if flat else array for array in (*runs, gradient))
-    if status := _lib.arrays_cost_gradient(o, id(p), id(t), id(weights), id(g)):
+    if status := lib.arrays_cost_gradient(o, id(p), id(t), id(weights), id(g)):
         fail(status, where)
     return deliver(gradient, out, where)
 
@@ -887,8 +665,8 @@ def softmax_cross_entropy(
     """
     where = "softmax_cross_entropy"
     x, t, o = _logits_and_target(where, logits, target, label_smoothing)
-    weights, result = _weighed(x, sample_weight, where), _ffi.new("double *")
-    if status := _lib.arrays_cost(o, id(x), id(t), id(weights), result):
+    weights, result = _weighed(x, sample_weight, where), new_double()
+    if status := lib.arrays_cost(o, id(x), id(t), id(weights), result):
         fail(status, where)
     return float(result[0])
 
@@ -909,7 +687,7 @@ def softmax_cross_entropy_gradient(
     where = "softmax_cross_entropy_gradient"
     x, t, o = _logits_and_target(where, logits, target, label_smoothing)
     weights, gradient = _weighed(x, sample_weight, where), _empty(x.shape, x.dtype)
-    if status := _lib.arrays_cost_gradient(o, id(x), id(t), id(weights), id(gradient)):
+    if status := lib.arrays_cost_gradient(o, id(x), id(t), id(weights), id(gradient)):
         fail(status, where)
     return deliver(gradient, out, where)
 
@@ -934,22 +712,6 @@ def mean_squared_error_gradient(prediction: ArrayLike, target: ArrayLike, out: A
     return _cost_gradient("mean_squared_error_gradient", "mse", prediction, target, out=out)
 
 
-def changeable(parameters: Array, where: str) -> None:
-    """``TypeError`` or ``ValueError`` unless ``parameters`` is an array of float32 or float64 that may be written to."""
-    if not isinstance(parameters, np.ndarray) or parameters.dtype not in (F32, F64):
-        kind = parameters.dtype if isinstance(parameters, np.ndarray) else type(parameters).__name__
-        raise TypeError(f"{where}: parameters are {kind}, wanted an array of float32 or float64, which is changed in place")
-    if not parameters.flags.writeable:
-        raise ValueError(f"{where}: parameters are read-only")
-
-
-def checked_gradients(parameters: Array, gradients: ArrayLike, where: str) -> Array:
-    """``gradients`` in the dtype of ``parameters``; ``TypeError`` for what is not numbers, ``ValueError`` for another shape."""
-    gradients = as_floats(gradients, where, "gradients", F32 if parameters.dtype == F32 else F64)
-    _same_shape(where, parameters=parameters, gradients=gradients)
-    return gradients
-
-
 def gradient_descent(parameters: Array, gradients: ArrayLike, learning_rate: float) -> None:
     """θ := θ - α ∂C/∂θ, in place, one fused multiply-add for each parameter (Gradient Descent).
 
@@ -962,257 +724,13 @@ def gradient_descent(parameters: Array, gradients: ArrayLike, learning_rate: flo
     >>> theta
     array([0.5, 1.5])
     """
-    if type(parameters) is _ndarray and not _lib.arrays_gradient_descent(id(parameters), id(gradients), learning_rate):
+    if type(parameters) is _ndarray and not lib.arrays_gradient_descent(id(parameters), id(gradients), learning_rate):
         return
     where = "gradient_descent"
     changeable(parameters, where)
     gradients = checked_gradients(parameters, gradients, where)
     updated = np.array(parameters, gradients.dtype, order="C", copy=True)
     run, gradient_run = updated.reshape(-1), np.require(gradients, requirements=["C", "A"]).reshape(-1)
-    if status := _lib.arrays_gradient_descent(id(run), id(gradient_run), learning_rate):
+    if status := lib.arrays_gradient_descent(id(run), id(gradient_run), learning_rate):
         fail(status, where)
     np.copyto(parameters, updated)
-
-
-_OPTIMIZERS = {_text(_lib.pynn_optimizer_name(i)): i for i in range(_lib.pynn_optimizer_count())}
-
-_Run = tuple[int, int, float, float, float]
-
-
-def _holding(handle: Any, *what: Any, free: Callable[[Any], object] = lambda _: None) -> Any:
-    """``handle``, which holds on to what the engine points to from there. A call of C holds its arguments: another thread may let
-    go of a network's plan or optimizer meanwhile. ``free`` is called with the handle in the end.
-    """
-    return _ffi.gc(handle, lambda pointer: (free(pointer), what))
-
-
-class Updater:
-    """An optimizer of the C core and its state (pynn_optimizer, csrc/kernels/optimizers.h): what pynn.optimizers is made of.
-
-    ``name`` is that of its list. It follows one array of parameters, whose state it keeps.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.states: list[Array] = []
-        self._runs: dict[int, Any] = {}  # by their number
-        optimizer = _ffi.new(
-            "pynn_optimizer *",
-            {"kind": _OPTIMIZERS[name], "running": [1.0, 1.0, 1.0], "clip_value": np.inf, "clip_norm": np.inf},
-        )
-        self.handle = _holding(optimizer, self.states, self._runs)
-        self.most_states: int = _lib.pynn_optimizer_states(self.handle.kind)
-        self._size = 0
-
-    def reset(self, keep: bool) -> None:
-        """Forget all steps; ``keep`` arrays of state, as zeros, and penalties, or forget these too."""
-        self.handle.steps, self.handle.running = 0, [1.0, 1.0, 1.0]
-        for state in self.states:
-            state[:] = 0
-        if not keep:
-            self.handle.state = [_ffi.NULL, _ffi.NULL]
-            self.states.clear()
-            self.penalize([])
-
-    def keep_state_for(self, parameters: Array, count: int) -> None:
-        """Make room for ``count`` arrays of state like ``parameters``, zeros, unless they are there."""
-        self._size = parameters.size
-        while len(self.states) < count:
-            self.states.append(np.zeros(parameters.size, parameters.dtype))
-        self._show_states()
-
-    def _show_states(self) -> None:
-        for i, state in enumerate(self.states):
-            self.handle.state[i] = _ffi.cast("void *", state.__array_interface__["data"][0])
-
-    def penalize(self, runs: Sequence[_Run]) -> None:
-        """Penalties (begin, end, l1, l2, decay) for runs of parameters, which cover all of them; none: no penalties."""
-        if runs:
-            rows = self._runs.setdefault(len(runs), _ffi.new("pynn_run[]", len(runs)))
-            for i, run in enumerate(runs):  # where they are, for another thread may be in the middle of a step
-                rows[i] = run
-            self.handle.run = rows
-        self.handle.runs = len(runs)
-
-    def step(self, parameters: Array, gradients: ArrayLike, learning_rate: float, where: str) -> None:
-        """One step on ``parameters``, in place, those that it keeps state for."""
-        if parameters.size != self._size:
-            raise ValueError(f"{where}: {parameters.size} parameters, wanted those that there is state for, {self._size}")
-        status = (
-            _lib.arrays_optimize(self.handle, id(parameters), id(gradients), learning_rate) if type(parameters) is _ndarray else 1
-        )
-        if not status:
-            return
-        changeable(parameters, where)
-        gradients = checked_gradients(parameters, gradients, where)
-        updated = np.array(parameters, gradients.dtype, order="C", copy=True)
-        run, gradient_run = updated.reshape(-1), np.array(gradients, order="C", copy=True).reshape(-1)
-        if status := _lib.arrays_optimize(self.handle, id(run), id(gradient_run), learning_rate):
-            fail(status, where)
-        np.copyto(parameters, updated)
-
-    def __getstate__(self) -> dict[str, Any]:
-        handle = self.handle
-        return {
-            "name": self.name,
-            "steps": handle.steps,
-            "hyperparameters": list(handle.hyperparameters),
-            "running": list(handle.running),
-            "clip_value": handle.clip_value,
-            "clip_norm": handle.clip_norm,
-            "states": [state.copy() for state in self.states],
-            "runs": [(run.begin, run.end, run.l1, run.l2, run.decay) for run in handle.run[0 : handle.runs]]
-            if handle.runs
-            else [],
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        Updater.__init__(self, state["name"])
-        for name in ("steps", "hyperparameters", "running", "clip_value", "clip_norm"):
-            setattr(self.handle, name, state[name])
-        self.states.extend(state["states"])
-        self.penalize(state["runs"])
-        self._show_states()
-
-
-# ---- a network in one call -----------------------------------------------------------------------------------------------------
-
-
-class Plan:
-    """A network as the engine runs it: layers over one arena of parameters (csrc/network.c).
-
-    ``layers`` are the fields of pynn_layer (csrc/pynn.h), one mapping each: "kind" is the name of an activation or of a constant
-    PYNN_..., arrays stand for pointers to their first element, and what is left out is none.
-    """
-
-    def __init__(self, layers: Sequence[dict[str, Any]], parameters: Array) -> None:
-        rows = _ffi.new("pynn_layer[]", len(layers))
-        nowhere = 2 ** (8 * _ffi.sizeof("size_t")) - 1
-        for row, layer in zip(rows, layers, strict=True):
-            row.weight = row.bias = nowhere
-            for field, value in layer.items():
-                if field == "kind":
-                    row.kind = ACTIVATIONS[value].number if value in ACTIVATIONS else getattr(_lib, value)
-                elif isinstance(value, np.ndarray):
-                    setattr(row, field, _ffi.cast(_ffi.typeof(getattr(row, field)), value.__array_interface__["data"][0]))
-                elif value is not None:
-                    setattr(row, field, value)
-        kept = [value for layer in layers for value in layer.values() if isinstance(value, np.ndarray)]
-        network = _ffi.new("pynn_network **")
-        code = _lib.PYNN_F32 if parameters.dtype == F32 else _lib.PYNN_F64
-        if status := _lib.pynn_network_new(code, len(layers), rows, _ffi.from_buffer(parameters), network):
-            fail(status, "Network")
-        self.handle = _holding(network[0], parameters, kept, free=_lib.pynn_network_free)
-
-
-# On plan.handle and arrays by id(), as csrc/arrays.h declares them; each answers 0, or that it does not take them as they are.
-plan_predict = _lib.arrays_predict
-plan_train = _lib.arrays_train
-plan_step = _lib.arrays_step  # answers the cost; plan_declined says of one that is NaN whether it is none
-plan_declined = _lib.arrays_declined
-
-
-def weight_in_c_order(in_features: int, out_features: int) -> bool:
-    """Whether a Dense layer of this shape does best to keep its weight in C order, (out, in), rather than transposed."""
-    order: int = _lib.pynn_weight_order(in_features, out_features)
-    out_major: int = _lib.PYNN_OUT_MAJOR
-    return order == out_major
-
-
-# ---- what runs the kernels -----------------------------------------------------------------------------------------------------
-
-
-def instruction_sets() -> list[str]:
-    """What this processor and operating system can run, best first; ``"portable"`` is always last.
-
-    >>> import pynn
-    >>> pynn.instruction_sets()[-1]
-    'portable'
-    """
-    return [_text(_lib.pynn_instruction_set_name(i)) for i in range(_lib.pynn_instruction_set_count())]
-
-
-def instruction_set() -> str:
-    """The instruction set in use: the best one, or what ``PYNN_INSTRUCTION_SET`` named at import.
-
-    >>> import pynn
-    >>> pynn.instruction_set() in pynn.instruction_sets()
-    True
-    """
-    return _text(_lib.pynn_instruction_set())
-
-
-def compiler() -> str:
-    """The compiler that built the extension, for reports.
-
-    >>> import pynn
-    >>> isinstance(pynn.kernels.compiler(), str)
-    True
-    """
-    return _text(_lib.pynn_compiler())
-
-
-def get_num_threads() -> int:
-    """How many threads one call may use at most, the caller's own included.
-
-    >>> import pynn
-    >>> pynn.get_num_threads() >= 1
-    True
-    """
-    number: int = _lib.pynn_get_num_threads()
-    return number
-
-
-def set_num_threads(n: int) -> None:
-    """Let one call use up to ``n`` threads (at most 255); no number of threads changes a bit of any result.
-
-    Raises ``TypeError`` unless ``n`` is an integer, ``ValueError`` if it is below 1.
-
-    >>> import pynn
-    >>> before = pynn.get_num_threads()
-    >>> pynn.set_num_threads(1)
-    >>> pynn.get_num_threads()
-    1
-    >>> pynn.set_num_threads(before)
-    """
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
-        raise TypeError(f"set_num_threads: n is {n!r}, wanted an integer")
-    if n < 1:
-        raise ValueError(f"set_num_threads: n is {n}, wanted at least 1")
-    _lib.pynn_set_num_threads(min(int(n), 255))
-
-
-def _processors() -> int:
-    """The processors this process may use: its affinity, and the share that its control group grants (Linux)."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
-            quota, period = file.read().split()
-        if quota != "max":
-            count = min(count, max(1, -(-int(quota) // int(period))))
-    except (OSError, ValueError):
-        pass
-    return count
-
-
-def _configure() -> None:
-    """Read the environment. A wrong value is an ImportError: better no library than another one than was asked for."""
-    forced = os.environ.get("PYNN_INSTRUCTION_SET")
-    if forced:
-        status = _lib.pynn_use_instruction_set(forced.encode())
-        if status == _lib.PYNN_UNSUPPORTED:
-            raise ImportError(
-                f"PYNN_INSTRUCTION_SET={forced}: this processor cannot run it; it can run {', '.join(instruction_sets())}"
-            )
-        if status:
-            raise ImportError(f"PYNN_INSTRUCTION_SET={forced}: unknown, wanted one of portable, avx2, avx512, neon")
-    threads = os.environ.get("PYNN_NUM_THREADS")
-    if threads:
-        if not threads.isascii() or not threads.isdigit() or int(threads) < 1:
-            raise ImportError(f"PYNN_NUM_THREADS={threads}: wanted a whole number from 1 up")
-        set_num_threads(int(threads))
-    else:
-        set_num_threads(_processors())
-
-
-_configure()

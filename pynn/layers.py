@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynn import kernels
+from pynn import checks, engine, kernels
 from pynn.initializers import INITIALIZERS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
+    from pynn.checks import Array
     from pynn.initializers import Initializer
-    from pynn.kernels import Array
 
 
 def network_dtype(dtype: DTypeLike, where: str) -> np.dtype[Any]:
@@ -27,10 +27,10 @@ def network_dtype(dtype: DTypeLike, where: str) -> np.dtype[Any]:
         wanted = np.dtype(dtype)
     except TypeError:
         raise ValueError(f"{where}: dtype is {dtype!r}, wanted 'float32' or 'float64'") from None
-    if wanted == kernels.F32:
-        return kernels.F32
-    if wanted == kernels.F64:
-        return kernels.F64
+    if wanted == checks.F32:
+        return checks.F32
+    if wanted == checks.F64:
+        return checks.F64
     raise ValueError(f"{where}: dtype is {dtype!r}, wanted 'float32' or 'float64'")
 
 
@@ -148,11 +148,11 @@ class Layer:
             self._bound = False
 
     def planned(self, dtype: np.dtype[Any]) -> dict[str, Any] | None:
-        """What the engine needs to run this layer (``kernels.Plan``), but for widths and places of parameters; None if it cannot:
+        """What the engine needs to run this layer (``engine.Plan``), but for widths and places of parameters; None if it cannot:
         then the network runs layer by layer.
 
         >>> import pynn
-        >>> pynn.Layer().planned(pynn.kernels.F32) is None
+        >>> pynn.Layer().planned(pynn.checks.F32) is None
         True
         """
         return None
@@ -227,7 +227,7 @@ class Dense(Layer):
         if not isinstance(bias, (bool, np.bool_)):
             raise TypeError(f"Dense: bias is {bias!r}, wanted True or False")
         if isinstance(initializer, np.ndarray):
-            initializer = kernels.as_floats(initializer, "Dense", "initializer").copy()
+            initializer = checks.as_floats(initializer, "Dense", "initializer").copy()
             if initializer.shape != (out_features, in_features):
                 raise ValueError(
                     f"Dense: initializer has shape {initializer.shape}, wanted {(int(out_features), int(in_features))}, "
@@ -243,11 +243,11 @@ class Dense(Layer):
         self.has_bias = bool(bias)
         self.initializer: Any = initializer
         self._penalties: dict[str, float] = {
-            name: kernels.as_number(number, "Dense", name)
+            name: checks.as_number(number, "Dense", name)
             for name, number in (("l1", l1), ("l2", l2), ("weight_decay", weight_decay))
             if number is not None
         }
-        self._regularize_bias = None if regularize_bias is None else kernels.as_flag(regularize_bias, "Dense", "regularize_bias")
+        self._regularize_bias = None if regularize_bias is None else checks.as_flag(regularize_bias, "Dense", "regularize_bias")
 
     @property
     def l1(self) -> float | None:
@@ -318,8 +318,8 @@ class Dense(Layer):
     def planned(self, dtype: np.dtype[Any]) -> dict[str, Any] | None:  # noqa: D102 - Layer says it
         if type(self) is not Dense:
             return None
-        in_c_order = kernels.weight_in_c_order(self.in_features, self.out_features)
-        return {"kind": "PYNN_DENSE", "order": kernels.OUT_MAJOR if in_c_order else kernels.IN_MAJOR}
+        in_c_order = engine.weight_in_c_order(self.in_features, self.out_features)
+        return {"kind": "PYNN_DENSE", "order": engine.OUT_MAJOR if in_c_order else engine.IN_MAJOR}
 
     def initial(self, name: str, random: np.random.Generator) -> ArrayLike:  # noqa: D102
         if name == "bias":
@@ -335,13 +335,13 @@ class Dense(Layer):
     def _arrays(self) -> dict[str, Array]:
         """The arrays, drawn now if nobody has needed them before."""
         if "_values" not in self.__dict__:
-            bind_layers([self], kernels.F32, random_generator(None))
+            bind_layers([self], checks.F32, random_generator(None))
             self._bound = False
         return self._values
 
     def _assign(self, name: str, values: ArrayLike) -> None:
         array = self._arrays()[name]
-        given = kernels.as_floats(values, str(self), name.replace("_", " "), array.dtype)
+        given = checks.as_floats(values, str(self), name.replace("_", " "), array.dtype)
         if given.shape != array.shape:
             raise ValueError(f"{self}: {name} has shape {array.shape}, got {given.shape}")
         array[...] = given
@@ -447,7 +447,7 @@ class Dense(Layer):
         return kernels.input_gradient(arrays["weight"], y_gradient)
 
     def _fitting(self, value: ArrayLike, name: str, features: int, verb: str) -> Array:
-        array = kernels.as_floats(value, str(self), name, self._arrays()["weight"].dtype)
+        array = checks.as_floats(value, str(self), name, self._arrays()["weight"].dtype)
         check_features(array, str(self), name, features, verb)
         return array
 
@@ -482,9 +482,9 @@ class Activation(Layer):
 
     def __init__(self, parameter: float | None = None) -> None:
         if not self.name:
-            raise TypeError("Activation is the base of " + ", ".join(row.class_name for row in kernels.ACTIVATIONS.values()))
+            raise TypeError("Activation is the base of " + ", ".join(row.class_name for row in engine.ACTIVATIONS.values()))
         if parameter is not None:
-            self._parameter = kernels.as_parameter(parameter, type(self).__name__, kernels.ACTIVATIONS[self.name].parameter)
+            self._parameter = checks.as_parameter(parameter, type(self).__name__, engine.ACTIVATIONS[self.name].parameter)
 
     @property
     def parameter(self) -> float | None:
@@ -503,7 +503,7 @@ class Activation(Layer):
         >>> pynn.ReLU().infer(np.array([-1.0, 2.0]))
         array([0., 2.])
         """
-        return kernels.activation(self.name, kernels.as_floats(x, str(self), "x"), parameter=self.parameter)
+        return kernels.activation(self.name, checks.as_floats(x, str(self), "x"), parameter=self.parameter)
 
     def forward(self, x: ArrayLike) -> Array:
         """Y = f(X), of the shape and dtype of ``x``; keeps ``x`` for ``backward`` (Activation Layers).
@@ -512,7 +512,7 @@ class Activation(Layer):
         >>> pynn.ReLU().forward(np.array([-1.0, 2.0]))
         array([0., 2.])
         """
-        x = kernels.as_floats(x, str(self), "x")
+        x = checks.as_floats(x, str(self), "x")
         y = kernels.activation(self.name, x, parameter=self.parameter)
         self._x = x
         return y
@@ -531,17 +531,17 @@ class Activation(Layer):
         """
         if self._x is None:
             raise RuntimeError(f"{self}: backward before forward")
-        y_gradient = kernels.as_floats(y_gradient, str(self), "y_gradient", self._x.dtype)
+        y_gradient = checks.as_floats(y_gradient, str(self), "y_gradient", self._x.dtype)
         if y_gradient.shape != self._x.shape:
             raise ValueError(f"{self}: y_gradient has shape {y_gradient.shape}, wanted {self._x.shape}, as forward gave")
         return kernels.activation_gradient(self.name, self._x, y_gradient, parameter=self.parameter)
 
     def planned(self, dtype: np.dtype[Any]) -> dict[str, Any] | None:  # noqa: D102 - Layer says it
         built_in = type(self).__bases__ == (Activation,) and type(self).__module__ == Activation.__module__
-        return {"kind": self.name, "parameter": self.parameter} if built_in and self.name in kernels.ACTIVATIONS else None
+        return {"kind": self.name, "parameter": self.parameter} if built_in and self.name in engine.ACTIVATIONS else None
 
     def __repr__(self) -> str:
-        row = kernels.ACTIVATIONS[self.name]
+        row = engine.ACTIVATIONS[self.name]
         given = "" if self.parameter in (None, row.default) else f"{row.parameter}={self.parameter!r}"
         return f"{type(self).__name__}({given})"
 
@@ -563,19 +563,19 @@ _DOCUMENTATION = """y = f(x), elementwise (Activation Layers), in NumPy's words:
     """
 
 
-def _activation_class(row: kernels.FunctionInfo) -> type[Activation]:
+def _activation_class(row: engine.FunctionInfo) -> type[Activation]:
     """The layer that a row of C's list describes; a parameter is an argument and a property under its own name."""
-    own = kernels.parameter_members(row, Activation)
+    own = engine.parameter_members(row, Activation)
     if row.parameter:  # a property that all classes shared would name itself in errors by the last of their parameters
         own[row.parameter] = property(vars(Activation)["parameter"].fget)
     own["__doc__"], own["__module__"] = _DOCUMENTATION.format(**row._asdict()), __name__
     return type(row.class_name, (Activation,), own)
 
 
-for _row in kernels.ACTIVATIONS.values():
+for _row in engine.ACTIVATIONS.values():
     globals()[_row.class_name] = _activation_class(_row)
 
-__all__ = ["Activation", "Dense", "Layer", *(row.class_name for row in kernels.ACTIVATIONS.values())]
+__all__ = ["Activation", "Dense", "Layer", *(row.class_name for row in engine.ACTIVATIONS.values())]
 
 
 def __getattr__(name: str) -> type[Activation]:
@@ -610,7 +610,7 @@ def bind_layers(
     first = {  # drawn before anything is bound: a function of the user's may fail
         (i, name): layer.__dict__["_values"][name]
         if "_values" in layer.__dict__
-        else kernels.as_floats(layer.initial(name, random), str(layer), name, dtype)
+        else checks.as_floats(layer.initial(name, random), str(layer), name, dtype)
         for i, layer in enumerate(layers)
         for name in layer.shapes()
     }
@@ -620,7 +620,7 @@ def bind_layers(
         for name, shape in layer.shapes().items():
             for key, arena in ((name, parameters), (name + "_gradient", gradients)):
                 run = arena[offsets[i, name] : offsets[i, name] + math.prod(shape)]
-                transposed = isinstance(layer, Dense) and name == "weight" and not kernels.weight_in_c_order(shape[1], shape[0])
+                transposed = isinstance(layer, Dense) and name == "weight" and not engine.weight_in_c_order(shape[1], shape[0])
                 values[key] = run.reshape(shape[::-1]).T if transposed else run.reshape(shape)
             values[name][...] = first[i, name]
         layer.take(values)

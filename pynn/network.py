@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from pynn import costs, kernels, training
+from pynn import checks, costs, engine, training
 from pynn.costs import Cost
 from pynn.layers import Dense, Layer, Sigmoid, bind_layers, check_features, network_dtype, random_generator
 from pynn.optimizers import SGD, Optimizer
@@ -23,7 +23,7 @@ from pynn.training import History, Progress
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-    from pynn.kernels import Array
+    from pynn.checks import Array
 
     Metric = Callable[[Array, Array], float]
     Metrics = Sequence[Metric | str] | Mapping[str, Metric]
@@ -32,10 +32,10 @@ CHUNK = 2**24  # bytes of a file that are converted at once
 
 _empty = np.empty
 _ndarray = np.ndarray
-_plan_predict = kernels.plan_predict
-_plan_train = kernels.plan_train
-_plan_step = kernels.plan_step
-_plan_declined = kernels.plan_declined
+_plan_predict = engine.plan_predict
+_plan_train = engine.plan_train
+_plan_step = engine.plan_step
+_plan_declined = engine.plan_declined
 
 
 def _counted(value: int, where: str, name: str, least: int) -> int:
@@ -148,9 +148,9 @@ class Network:
             )
         self._cost = cost
         built_in = isinstance(cost, Cost) and type(cost).__module__ == Cost.__module__
-        self._objective = kernels.objective(cost.name, cost.parameter) if built_in else None
+        self._objective = engine.objective(cost.name, cost.parameter) if built_in else None
         labels = built_in and getattr(cost, "takes_labels", False)
-        self._objective_of_labels = kernels.objective(cost.name, cost.parameter, labels=True) if labels else None
+        self._objective_of_labels = engine.objective(cost.name, cost.parameter, labels=True) if labels else None
 
     @property
     def optimizer(self) -> Any:
@@ -213,7 +213,7 @@ class Network:
 
     def _make_plan(self) -> None:
         """Make the plan that C runs, if all layers are such as it knows, and the first width is said."""
-        self._plan: kernels.Plan | None = None
+        self._plan: engine.Plan | None = None
         width = self._in
         rows: list[dict[str, Any]] = []
         for i, layer in enumerate(self.layers):
@@ -224,7 +224,7 @@ class Network:
             weight = self._offsets.get((i, "weight"), self._offsets.get((i, "scale")))
             rows.append({**row, "in": width, "out": gives, "weight": weight, "bias": self._offsets.get((i, "bias"))})
             width = gives
-        self._plan = kernels.Plan(rows, self._parameters)
+        self._plan = engine.Plan(rows, self._parameters)
         self._out: int = width  # type: ignore[assignment]  # as the first layer has said
         self._handle = self._plan.handle
 
@@ -284,7 +284,7 @@ class Network:
 
     @parameters.setter
     def parameters(self, values: ArrayLike) -> None:
-        given = kernels.as_floats(values, "Network", "parameters", self._dtype)
+        given = checks.as_floats(values, "Network", "parameters", self._dtype)
         if given.shape != self._parameters.shape:
             raise ValueError(f"Network: parameters have shape {self._parameters.shape}, got {given.shape}")
         self._parameters[...] = given
@@ -368,12 +368,12 @@ class Network:
         if self._plan is None:
             for layer in self.layers:
                 x = _apply(layer, x)
-            return kernels.deliver(kernels.as_floats(x, "predict", "the last layer's output", self._dtype), out, "predict")
+            return checks.deliver(checks.as_floats(x, "predict", "the last layer's output", self._dtype), out, "predict")
         x = np.require(x, requirements=["C", "A"])
         y = _empty((*x.shape[:-1], self._out), self._dtype)
         if status := _plan_predict(self._handle, id(x), id(y)):
-            kernels.fail(status, "predict")
-        return kernels.deliver(y, out, "predict")
+            engine.fail(status, "predict")
+        return checks.deliver(y, out, "predict")
 
     @overload
     def evaluate(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...
@@ -428,7 +428,7 @@ class Network:
         >>> net.gradients
         array([5., 5., 5.], dtype=float32)
         """
-        gradient = kernels.as_floats(y_gradient, "Network", "y_gradient", self._dtype)
+        gradient = checks.as_floats(y_gradient, "Network", "y_gradient", self._dtype)
         for layer in reversed(self.layers):
             gradient = layer.backward(gradient)
         return gradient
@@ -638,7 +638,7 @@ class Network:
 
     def _converted(self, x: ArrayLike, name: str) -> Array:
         first = f"Network, {self.layers[0]!r}"
-        array = kernels.as_floats(x, first, name, self._dtype)
+        array = checks.as_floats(x, first, name, self._dtype)
         if self._in is None:
             if array.ndim not in (1, 2):
                 raise ValueError(f"{first}: {name} has shape {array.shape}, wanted (features,) or (samples, features)")
@@ -667,7 +667,7 @@ class Network:
                     there += "; pynn.BinaryCrossEntropy() is for one number that tells two classes apart" if out == 1 else ""
                     raise ValueError(f"Network: y has classes from {labels.min()} to {labels.max()}, wanted {there}")
                 return labels
-        y = kernels.as_floats(y, "Network", "y", self._dtype)
+        y = checks.as_floats(y, "Network", "y", self._dtype)
         if y.ndim == len(x_shape) - 1 and out in (1, None):
             y = y[..., None]  # one number for each sample
         wanted = (*x_shape[:-1], y.shape[-1] if out is None and y.ndim else out)
@@ -872,7 +872,7 @@ class Network:
                 self._handle, objective, self._updater, id(x), id(y), id(sample_weight), id(order), first, rows, batch_size,
                 rate, id(rates), id(self._gradients), id(costs),
             ):
-                kernels.fail(status, "Network")
+                engine.fail(status, "Network")
             # fmt: on
             return
         for begin in range(first, first + rows, batch_size):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
-from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pynn import kernels
-from pynn.kernels import as_flag, as_number
+from pynn import engine
+from pynn.checks import as_flag, as_number, as_rates, changeable, checked_gradients
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from pynn.kernels import Array
+    from pynn.checks import Array
 
     Place = tuple[Any, str, int, int]  # a layer, the name of a parameter, and where it begins and ends
 
@@ -109,7 +108,7 @@ class Optimizer:
     ) -> None:
         if not self._name:
             raise TypeError("Optimizer is the base of SGD, Adam and the others")
-        self._updater = kernels.Updater(self._name)
+        self._updater = engine.Updater(self._name)
         self._values: dict[str, float] = {}
         self._penalties: dict[str, Any] = {}
         self._followed: Array | None = None  # the parameters
@@ -162,7 +161,7 @@ class Optimizer:
         if isinstance(self._learning_rate, float):
             return None
         where = f"{type(self).__name__}: learning_rate, {self._learning_rate!r}"
-        return kernels.as_rates(self._learning_rate.rates(self.steps, count), self.steps, count, where)
+        return as_rates(self._learning_rate.rates(self.steps, count), self.steps, count, where)
 
     # ---- steps ---------------------------------------------------------------------------------------------------------------
 
@@ -178,14 +177,14 @@ class Optimizer:
         array([0.5])
         """
         where = type(self).__name__
-        kernels.changeable(parameters, where)
+        changeable(parameters, where)
         if self._followed is None or _place(self._followed) != _place(parameters):
             if self._followed is not None and self._bound():
                 raise ValueError(
                     f"{self}: it follows an array of shape {self._followed.shape} and was given another one, "
                     f"of {parameters.shape}; another array needs another optimizer"
                 )
-            kernels.checked_gradients(parameters, gradients, where)
+            checked_gradients(parameters, gradients, where)
             self.follow(parameters)
         rates = self.rates(1)
         rate = self._learning_rate if rates is None else float(rates[0])
@@ -465,10 +464,10 @@ class NAdam(Optimizer):
 
     @momentum_decay.setter
     def momentum_decay(self, value: float) -> None:
+        from decimal import Context, Decimal  # an eighth of the time that pynn would take to import
+
         self._psi = as_number(value, type(self).__name__, "momentum_decay")
-        self._momentum_decay = float(
-            Context(prec=28).power(Decimal("0.96"), Decimal(self._psi))
-        )  # pow() differs between machines
+        self._momentum_decay = float(Context(prec=28).power(Decimal("0.96"), Decimal(self._psi)))  # pow() differs by machine
 
 
 class Rprop(Optimizer):

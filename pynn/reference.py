@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynn.kernels import ACTIVATIONS, COSTS
+from pynn.engine import ACTIVATIONS, COSTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pynn.kernels import Array, FunctionInfo
+    from pynn.checks import Array
+    from pynn.engine import FunctionInfo
 
 
 def _erfc(x: Array) -> Array:

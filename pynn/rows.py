@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynn import kernels
+from pynn import checks, kernels
 from pynn.layers import Layer, bind_layers, check_features, random_generator
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from pynn.kernels import Array
+    from pynn.checks import Array
 
 __all__ = ["Dropout", "LayerNorm", "LogSoftmax", "Softmax", "Standardize"]
 
@@ -35,7 +35,7 @@ def _flag(value: bool, where: str, name: str) -> bool:
 
 
 def _as_rows(x: ArrayLike, where: str) -> Array:
-    array = kernels.as_floats(x, where, "x")
+    array = checks.as_floats(x, where, "x")
     if array.ndim not in (1, 2):
         raise ValueError(f"{where}: x has shape {array.shape}, wanted (features,) or (samples, features)")
     return array
@@ -45,7 +45,7 @@ def _as_gradient(layer: Layer, y_gradient: ArrayLike, like: Array | None) -> Arr
     """∂C/∂Y in the dtype of ``like``, which has the shape that it must have and is None before any ``forward``."""
     if like is None:
         raise RuntimeError(f"{layer}: backward before forward")
-    gradient = kernels.as_floats(y_gradient, str(layer), "y_gradient", like.dtype)
+    gradient = checks.as_floats(y_gradient, str(layer), "y_gradient", like.dtype)
     if gradient.shape != like.shape:
         raise ValueError(f"{layer}: y_gradient has shape {gradient.shape}, wanted {like.shape}, as forward gave")
     return gradient
@@ -182,7 +182,7 @@ class LayerNorm(Layer):
             if not self.__dict__[f"has_{name.removesuffix('_gradient')}"]:
                 return None
             if "_values" not in self.__dict__:
-                bind_layers([self], kernels.F32, random_generator(None))
+                bind_layers([self], checks.F32, random_generator(None))
                 self._bound = False
                 return self.__dict__[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -192,7 +192,7 @@ class LayerNorm(Layer):
         if name in ("scale", "bias", "scale_gradient", "bias_gradient") and getattr(self, name) is None:
             raise ValueError(f"{self} has no {name.removesuffix('_gradient')}")
         if name == "epsilon":
-            number = kernels.as_parameter(value, "LayerNorm", "epsilon")
+            number = checks.as_parameter(value, "LayerNorm", "epsilon")
             if number <= 0:
                 raise ValueError(f"LayerNorm: epsilon is {value!r}, wanted a number above 0")
             value = number
@@ -202,7 +202,7 @@ class LayerNorm(Layer):
 
     def _normalized(self, x: ArrayLike, statistics: bool) -> tuple[Array, Array, Array | None]:
         parameter = self.scale if self.has_scale else self.bias
-        array = kernels.as_floats(x, str(self), "x", None if parameter is None else parameter.dtype)
+        array = checks.as_floats(x, str(self), "x", None if parameter is None else parameter.dtype)
         check_features(array, str(self), "x", self.in_features)
         kept = np.empty((*array.shape[:-1], 2), array.dtype) if statistics else None
         return array, kernels.layer_norm(array, self.scale, self.bias, self.epsilon, statistics=kept), kept
@@ -296,7 +296,7 @@ class Dropout(Layer):
 
     @rate.setter
     def rate(self, value: float) -> None:
-        self._rate = kernels.as_rate(value, "Dropout")
+        self._rate = checks.as_rate(value, "Dropout")
         self._plan_again()
 
     @property
@@ -311,7 +311,7 @@ class Dropout(Layer):
 
     @seed.setter
     def seed(self, value: int | None) -> None:
-        self._seed = None if value is None else kernels.as_counter(value, "Dropout", "seed")
+        self._seed = None if value is None else checks.as_counter(value, "Dropout", "seed")
         self._plan_again()
 
     @property
@@ -326,7 +326,7 @@ class Dropout(Layer):
 
     @step.setter
     def step(self, value: int) -> None:
-        self._steps[0] = kernels.as_counter(value, "Dropout", "step")
+        self._steps[0] = checks.as_counter(value, "Dropout", "step")
 
     def planned(self, dtype: np.dtype[Any]) -> dict[str, Any] | None:  # noqa: D102 - Layer says it
         if type(self) is not Dropout or self.seed is None:
@@ -378,7 +378,7 @@ class Dropout(Layer):
         if self._kept is None or self.seed is None:
             raise RuntimeError(f"{self}: backward before forward")
         shape, dtype, step = self._kept
-        gradient = kernels.as_floats(y_gradient, str(self), "y_gradient", dtype)
+        gradient = checks.as_floats(y_gradient, str(self), "y_gradient", dtype)
         if gradient.shape != shape:
             raise ValueError(f"{self}: y_gradient has shape {gradient.shape}, wanted {shape}, as forward gave")
         return kernels.dropout(gradient, self.rate, self.seed, step)
@@ -427,7 +427,7 @@ class Standardize(Layer):
             self._plan_again()
 
     def _given(self, name: str, values: ArrayLike) -> NDArray[np.float64]:
-        array = np.array(kernels.as_floats(values, "Standardize", name, kernels.F64))
+        array = np.array(checks.as_floats(values, "Standardize", name, checks.F64))
         if array.shape != (self.in_features,):
             raise ValueError(f"Standardize: {name} has shape {array.shape}, wanted {(self.in_features,)}")
         if not np.isfinite(array).all():
@@ -448,7 +448,7 @@ class Standardize(Layer):
         >>> pynn.Standardize(1).fit(np.array([[1.0], [2.0], [3.0]])).mean
         array([2.])
         """
-        array = kernels.as_floats(x, str(self), "x", kernels.F64)
+        array = checks.as_floats(x, str(self), "x", checks.F64)
         if array.ndim != 2 or not len(array):
             advice = "; a single sample has no deviation to fit, though forward takes one" if array.ndim == 1 else ""
             raise ValueError(
@@ -501,7 +501,7 @@ class Standardize(Layer):
         return self.mean.astype(dtype, copy=False), self.deviation.astype(dtype, copy=False)
 
     def _fitting(self, x: ArrayLike) -> Array:
-        array = kernels.as_floats(x, str(self), "x")
+        array = checks.as_floats(x, str(self), "x")
         check_features(array, str(self), "x", self.in_features)
         return array
 
@@ -553,7 +553,7 @@ class Standardize(Layer):
         if self._kept is None:
             raise RuntimeError(f"{self}: backward before forward")
         shape, dtype = self._kept
-        gradient = kernels.as_floats(y_gradient, str(self), "y_gradient", dtype)
+        gradient = checks.as_floats(y_gradient, str(self), "y_gradient", dtype)
         if gradient.shape != shape:
             raise ValueError(f"{self}: y_gradient has shape {gradient.shape}, wanted {shape}, as forward gave")
         return kernels.standardize(gradient, None, self._numbers(dtype)[1])

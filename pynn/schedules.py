@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynn.kernels import as_flag
+from pynn.checks import as_flag
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threadpoolctl
 
-from pynn import kernels
+from pynn import engine
 
 
 class Controller(threadpoolctl.LibController):  # type: ignore[misc]  # threadpoolctl has no types
@@ -28,11 +28,11 @@ class Controller(threadpoolctl.LibController):  # type: ignore[misc]  # threadpo
 
     def get_num_threads(self) -> int:
         """As pynn.get_num_threads."""
-        return kernels.get_num_threads()
+        return engine.get_num_threads()
 
     def set_num_threads(self, num_threads: int) -> None:
         """As pynn.set_num_threads."""
-        kernels.set_num_threads(num_threads)
+        engine.set_num_threads(num_threads)
 
     def get_version(self) -> str:
         """The version of pynn."""
@@ -42,7 +42,7 @@ class Controller(threadpoolctl.LibController):  # type: ignore[misc]  # threadpo
 
     def set_additional_attributes(self) -> None:
         """Add what else tells how it runs."""
-        self.instruction_set = kernels.instruction_set()
+        self.instruction_set = engine.instruction_set()
 
 
 threadpoolctl.register(Controller)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynn.kernels import as_number
+from pynn.checks import as_number
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynn import kernels
+from pynn import checks
 from pynn.rows import Dropout
 from pynn.training import DivergenceError, History
 
@@ -52,7 +52,7 @@ def fit_lbfgs(
         raise ImportError("fit_lbfgs needs SciPy: pip install scipy, or pynn[scipy]") from None
     if any(isinstance(layer, Dropout) for layer in network.layers):
         raise ValueError("fit_lbfgs: a layer is Dropout, whose cost is another one at each call; wanted a network without")
-    l2 = kernels.as_parameter(l2, "fit_lbfgs", "l2")
+    l2 = checks.as_parameter(l2, "fit_lbfgs", "l2")
     if l2 < 0:
         raise ValueError(f"fit_lbfgs: l2 is {l2!r}, wanted a number from 0 up")
     x, y = network._pair(x, y)

@@ -1,5 +1,7 @@
 """The documents: links lead somewhere, names exist, and what tables say of code is so. (Their code blocks run as doctests.)"""
 
+import ast
+import graphlib
 import re
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 import pynn
 import pynn.datasets
 import pynn.reference
-from pynn import kernels
+from pynn import engine, kernels
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -23,6 +25,17 @@ def prose(document):
     return re.sub(r"^ *```.*?^ *```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
+def imported(nodes):
+    """The modules that statements import, those of pynn by their own names."""
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.removeprefix("pynn.") for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.name for alias in node.names} if node.module == "pynn" else {node.module.removeprefix("pynn.")}
+    return names
+
+
 def anchors(document):
     """The anchors of a document's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", prose(document), re.MULTILINE)
@@ -34,6 +47,14 @@ def rows(document, heading):
     section = document.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|") and not set(line) <= set("|- ")]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def test_arrows_between_the_modules_point_one_way_and_one_of_them_touches_cffi():
+    trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "pynn").glob("*.py")}
+    uses = {name: {each for each in imported(tree.body) if each in trees} for name, tree in trees.items()}
+    list(graphlib.TopologicalSorter(uses).static_order())  # raises CycleError
+    assert (uses["checks"], uses["engine"], uses["kernels"]) == (set(), {"checks"}, {"checks", "engine"})
+    assert [name for name, tree in trees.items() if {"_core", "cffi"} & imported(ast.walk(tree))] == ["engine"]
 
 
 @every_document
@@ -72,7 +93,7 @@ def test_the_readme_names_all_that_is_public():
 
 
 def test_the_readme_names_the_environment_variables_that_are_read():
-    read = set(re.findall(r"PYNN_(?:INSTRUCTION_SET|NUM_THREADS|[A-Z_]+)(?=\"\))", (ROOT / "pynn/kernels.py").read_text("utf-8")))
+    read = set(re.findall(r"PYNN_(?:INSTRUCTION_SET|NUM_THREADS|[A-Z_]+)(?=\"\))", (ROOT / "pynn/engine.py").read_text("utf-8")))
     listed = {re.search(r"PYNN_\w+", row[0])[0] for row in rows(ROOT / "README.md", "The public face") if "PYNN_" in row[0]}
     assert listed == read == {"PYNN_INSTRUCTION_SET", "PYNN_NUM_THREADS"}
 
@@ -96,7 +117,7 @@ def test_every_activation_has_its_equation_and_its_source():
 def test_every_cost_and_optimizer_has_its_equation_its_source_and_its_kernel():
     for heading, kind, listed, classes in (
         ("4. Cost", "cost", kernels.COSTS, {row.class_name for row in kernels.COSTS.values()}),
-        ("7. Gradient descent", "optimizer", kernels._OPTIMIZERS, set(pynn.optimizers.__all__) - {"Optimizer"}),
+        ("7. Gradient descent", "optimizer", engine.OPTIMIZERS, set(pynn.optimizers.__all__) - {"Optimizer"}),
     ):
         table = rows(ROOT / "docs" / "mathematics.md", heading)[1:]
         assert {name for row in table for name in re.findall(r"`([A-Z]\w+)`", row[0])} == classes

@@ -163,7 +163,7 @@ def test_the_runs_have_all_costs_and_optimizers_with_state_penalties_and_limits(
     made = [(run.cost(), run.optimizer(run.rate), run.weighted) for run in RUNS.values()]
     for weighted in (False, True):
         assert {cost.name for cost, _, each in made if each == weighted} == set(pynn.kernels.COSTS)
-    assert {optimizer._name for _, optimizer, _ in made} == set(pynn.kernels._OPTIMIZERS)
+    assert {optimizer._name for _, optimizer, _ in made} == set(pynn.engine.OPTIMIZERS)
     assert {type(optimizer).__name__ for _, optimizer, _ in made} == set(pynn.optimizers.__all__) - {"Optimizer"}
     assert any(optimizer.l1 and optimizer.l2 and optimizer.clip_value and optimizer.clip_norm for _, optimizer, _ in made)
 

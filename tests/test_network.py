@@ -666,14 +666,14 @@ def test_a_step_whose_cost_is_nan_is_one_step():
     """Also where the data hold the NaN by which C declines a step."""
     net = pynn.Network([pynn.Dense(2, 1)], optimizer=pynn.SGD(0.1), dtype="float64", seed=0)
     declined = np.array([0x7FF8000000000001], np.uint64).view(np.float64)
-    assert pynn.kernels.plan_declined(declined.item())
+    assert pynn.engine.plan_declined(declined.item())
     x, y = np.ones((2, 2)), np.ones((2, 1))
     for i, bad in enumerate((declined.item(), float("nan")), 1):
         net.parameters[:] = 1
         y[1] = bad
         cost = net.train_step(x, y)
         assert np.isnan(cost)
-        assert not pynn.kernels.plan_declined(cost)
+        assert not pynn.engine.plan_declined(cost)
         assert net.optimizer.steps == i
 
 

@@ -8,7 +8,7 @@ import pytest
 from support import INSTRUCTION_SETS, LAYOUTS, Fenced, same_bits, threads, unit, using, values
 
 import pynn
-from pynn import kernels, reference
+from pynn import engine, kernels, reference
 
 
 def test_gradient_descent_agrees_with_numpy_at_every_size(instruction_set, dtype):
@@ -157,7 +157,7 @@ def kind(request):
 
 
 def test_the_kinds_here_are_all_that_there_are():
-    assert {KINDS[kind]()._name for kind in KINDS} == set(kernels._OPTIMIZERS)
+    assert {KINDS[kind]()._name for kind in KINDS} == set(engine.OPTIMIZERS)
     assert {type(KINDS[kind]()) for kind in KINDS} == set(map(pynn.optimizers.__dict__.get, pynn.optimizers.__all__)) - {
         pynn.optimizers.Optimizer
     }

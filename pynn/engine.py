@@ -1,0 +1,375 @@
+"""The extension: what it lists, what it keeps from one call to the next, and what its calls run on.
+
+This is the only module that touches cffi. A network's plan and an optimizer's state are handles of it; the equations, in
+:mod:`pynn.kernels`, call ``lib`` with addresses and numbers alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+import numpy as np
+
+import pynn._core as _core
+from pynn.checks import F32, F64, as_parameter, changeable, checked_gradients
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from pynn.checks import Array
+
+lib: Any = _core.lib
+_ffi: Any = _core.ffi
+_ndarray = np.ndarray
+
+new_double: Callable[[], Any] = partial(_ffi.new, _ffi.typeof("double *"))  # for C to write to; Python reads its [0]
+
+
+def _introduce_arrays() -> None:
+    """Tell the extension what a plain array is, and check that it reads one as NumPy does (csrc/arrays.h)."""
+    lib.arrays_know(id(np.ndarray), id(F32), id(F64), id(None))
+    array = np.zeros((5, 7), F32)[1:4, ::2]
+    seen = _ffi.new("size_t[8]")
+    lib.arrays_describe(id(array), seen)
+    sizes = [number for axis in zip(array.shape, array.strides, strict=True) for number in axis]
+    if list(seen) != [array.__array_interface__["data"][0], array.ndim, array.flags.num, id(F32), *sizes]:
+        raise ImportError(
+            f"pynn: NumPy {np.__version__} lays out its arrays in memory in a way that this build of pynn does not know"
+        )
+
+
+_introduce_arrays()
+
+
+def fail(status: int, where: str) -> NoReturn:
+    """Raise what a status of the C core (csrc/pynn.h) means in Python."""
+    if status == lib.PYNN_NO_MEMORY:
+        raise MemoryError(f"{where}: no memory for the kernel's workspace")
+    if status == lib.PYNN_TOO_LARGE:
+        raise ValueError(f"{where}: the sizes' product does not fit the address space")
+    raise RuntimeError(f"{where}: the kernel refused its arguments with status {status}")
+
+
+# ---- lists -----------------------------------------------------------------------------------------------------------------
+
+
+class FunctionInfo(NamedTuple):
+    """One row of the list of activations or costs (csrc/kernels/activation_list.h, cost_list.h)."""
+
+    number: int
+    name: str
+    class_name: str
+    parameter: str  # its name, or ""
+    default: float  # of the parameter
+    formula: str
+    derivative: str
+
+
+def _text(pointer: Any) -> str:
+    text: str = _ffi.string(pointer).decode()
+    return text
+
+
+def _functions(kind: str) -> dict[str, FunctionInfo]:
+    """The list of ``kind``, "activation" or "cost", by name."""
+    count, default, *texts = (
+        getattr(lib, f"pynn_{kind}_{what}")
+        for what in ("count", "default", "name", "class", "parameter", "formula", "derivative")
+    )
+    rows = (
+        FunctionInfo(i, name, class_name, parameter, default(i), formula, derivative)
+        for i in range(count())
+        for name, class_name, parameter, formula, derivative in ([_text(text(i)) for text in texts],)
+    )
+    return {row.name: row for row in rows}
+
+
+ACTIVATIONS = _functions("activation")
+COSTS = _functions("cost")
+OPTIMIZERS = {_text(lib.pynn_optimizer_name(i)): i for i in range(lib.pynn_optimizer_count())}
+
+
+def number_of(functions: dict[str, FunctionInfo], name: str, parameter: float | None, where: str, kind: str) -> tuple[int, float]:
+    """The number of an activation or cost, and its parameter."""
+    try:
+        row = functions[name]
+    except (KeyError, TypeError):
+        raise ValueError(f"{where}: unknown {kind} {name!r}, wanted one of {', '.join(map(repr, functions))}") from None
+    if parameter is None:
+        return row.number, row.default
+    if not row.parameter:
+        raise TypeError(f"{where}: {name} has no parameter, got {parameter!r}")
+    return row.number, as_parameter(parameter, where, row.parameter)
+
+
+def parameter_members(row: FunctionInfo, base: Any) -> dict[str, Any]:
+    """What a class made from a row of a list has: its name, and its parameter as an argument and a property of that name."""
+    members: dict[str, Any] = {"name": row.name}
+    if row.parameter:
+        initialize = f"lambda self, {row.parameter}={row.default!r}: base.__init__(self, {row.parameter})"
+        members["__init__"] = eval(initialize, {"base": base})
+        members[row.parameter] = base.parameter
+    else:
+        members["__init__"] = lambda self: base.__init__(self)
+    return members
+
+
+def objective(name: str, parameter: float | None = None, labels: bool = False) -> Any:
+    """A cost as the C core takes it (pynn_objective); an unknown name is a ``ValueError``.
+
+    "softmax_cross_entropy" is one besides those of ``COSTS``; its parameter is the label smoothing.
+    """
+    if name == "softmax_cross_entropy":
+        number, value = lib.PYNN_SOFTMAX_CROSS_ENTROPY, 0.0 if parameter is None else parameter
+    else:
+        number, value = number_of(COSTS, name, parameter, "cost", "cost")
+    return _ffi.new("pynn_objective *", {"cost": number, "parameter": value, "labels": labels})
+
+
+# ---- optimizers ------------------------------------------------------------------------------------------------------------
+
+_Run = tuple[int, int, float, float, float]
+
+
+def _holding(handle: Any, *what: Any, free: Callable[[Any], object] = lambda _: None) -> Any:
+    """``handle``, which holds on to what the engine points to from there. A call of C holds its arguments: another thread may let
+    go of a network's plan or optimizer meanwhile. ``free`` is called with the handle in the end.
+    """
+    return _ffi.gc(handle, lambda pointer: (free(pointer), what))
+
+
+class Updater:
+    """An optimizer of the C core and its state (pynn_optimizer, csrc/kernels/optimizers.h): what pynn.optimizers is made of.
+
+    ``name`` is that of its list. It follows one array of parameters, whose state it keeps.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.states: list[Array] = []
+        self._runs: dict[int, Any] = {}  # by their number
+        optimizer = _ffi.new(
+            "pynn_optimizer *",
+            {"kind": OPTIMIZERS[name], "running": [1.0, 1.0, 1.0], "clip_value": np.inf, "clip_norm": np.inf},
+        )
+        self.handle = _holding(optimizer, self.states, self._runs)
+        self.most_states: int = lib.pynn_optimizer_states(self.handle.kind)
+        self._size = 0
+
+    def reset(self, keep: bool) -> None:
+        """Forget all steps; ``keep`` arrays of state, as zeros, and penalties, or forget these too."""
+        self.handle.steps, self.handle.running = 0, [1.0, 1.0, 1.0]
+        for state in self.states:
+            state[:] = 0
+        if not keep:
+            self.handle.state = [_ffi.NULL, _ffi.NULL]
+            self.states.clear()
+            self.penalize([])
+
+    def keep_state_for(self, parameters: Array, count: int) -> None:
+        """Make room for ``count`` arrays of state like ``parameters``, zeros, unless they are there."""
+        self._size = parameters.size
+        while len(self.states) < count:
+            self.states.append(np.zeros(parameters.size, parameters.dtype))
+        self._show_states()
+
+    def _show_states(self) -> None:
+        for i, state in enumerate(self.states):
+            self.handle.state[i] = _ffi.cast("void *", state.__array_interface__["data"][0])
+
+    def penalize(self, runs: Sequence[_Run]) -> None:
+        """Penalties (begin, end, l1, l2, decay) for runs of parameters, which cover all of them; none: no penalties."""
+        if runs:
+            rows = self._runs.setdefault(len(runs), _ffi.new("pynn_run[]", len(runs)))
+            for i, run in enumerate(runs):  # where they are, for another thread may be in the middle of a step
+                rows[i] = run
+            self.handle.run = rows
+        self.handle.runs = len(runs)
+
+    def step(self, parameters: Array, gradients: ArrayLike, learning_rate: float, where: str) -> None:
+        """One step on ``parameters``, in place, those that it keeps state for."""
+        if parameters.size != self._size:
+            raise ValueError(f"{where}: {parameters.size} parameters, wanted those that there is state for, {self._size}")
+        status = (
+            lib.arrays_optimize(self.handle, id(parameters), id(gradients), learning_rate) if type(parameters) is _ndarray else 1
+        )
+        if not status:
+            return
+        changeable(parameters, where)
+        gradients = checked_gradients(parameters, gradients, where)
+        updated = np.array(parameters, gradients.dtype, order="C", copy=True)
+        run, gradient_run = updated.reshape(-1), np.array(gradients, order="C", copy=True).reshape(-1)
+        if status := lib.arrays_optimize(self.handle, id(run), id(gradient_run), learning_rate):
+            fail(status, where)
+        np.copyto(parameters, updated)
+
+    def __getstate__(self) -> dict[str, Any]:
+        handle = self.handle
+        return {
+            "name": self.name,
+            "steps": handle.steps,
+            "hyperparameters": list(handle.hyperparameters),
+            "running": list(handle.running),
+            "clip_value": handle.clip_value,
+            "clip_norm": handle.clip_norm,
+            "states": [state.copy() for state in self.states],
+            "runs": [(run.begin, run.end, run.l1, run.l2, run.decay) for run in handle.run[0 : handle.runs]]
+            if handle.runs
+            else [],
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Updater.__init__(self, state["name"])
+        for name in ("steps", "hyperparameters", "running", "clip_value", "clip_norm"):
+            setattr(self.handle, name, state[name])
+        self.states.extend(state["states"])
+        self.penalize(state["runs"])
+        self._show_states()
+
+
+# ---- a network in one call -------------------------------------------------------------------------------------------------
+
+
+class Plan:
+    """A network as the engine runs it: layers over one arena of parameters (csrc/network.c).
+
+    ``layers`` are the fields of pynn_layer (csrc/pynn.h), one mapping each: "kind" is the name of an activation or of a constant
+    PYNN_..., arrays stand for pointers to their first element, and what is left out is none.
+    """
+
+    def __init__(self, layers: Sequence[dict[str, Any]], parameters: Array) -> None:
+        rows = _ffi.new("pynn_layer[]", len(layers))
+        nowhere = 2 ** (8 * _ffi.sizeof("size_t")) - 1
+        for row, layer in zip(rows, layers, strict=True):
+            row.weight = row.bias = nowhere
+            for field, value in layer.items():
+                if field == "kind":
+                    row.kind = ACTIVATIONS[value].number if value in ACTIVATIONS else getattr(lib, value)
+                elif isinstance(value, np.ndarray):
+                    setattr(row, field, _ffi.cast(_ffi.typeof(getattr(row, field)), value.__array_interface__["data"][0]))
+                elif value is not None:
+                    setattr(row, field, value)
+        kept = [value for layer in layers for value in layer.values() if isinstance(value, np.ndarray)]
+        network = _ffi.new("pynn_network **")
+        code = lib.PYNN_F32 if parameters.dtype == F32 else lib.PYNN_F64
+        if status := lib.pynn_network_new(code, len(layers), rows, _ffi.from_buffer(parameters), network):
+            fail(status, "Network")
+        self.handle = _holding(network[0], parameters, kept, free=lib.pynn_network_free)
+
+
+# On plan.handle and arrays by id(), as csrc/arrays.h declares them; each answers 0, or that it does not take them as they are.
+plan_predict = lib.arrays_predict
+plan_train = lib.arrays_train
+plan_step = lib.arrays_step  # answers the cost; plan_declined says of one that is NaN whether it is none
+plan_declined = lib.arrays_declined
+
+OUT_MAJOR: int = lib.PYNN_OUT_MAJOR
+IN_MAJOR: int = lib.PYNN_IN_MAJOR
+
+
+def weight_in_c_order(in_features: int, out_features: int) -> bool:
+    """Whether a Dense layer of this shape does best to keep its weight in C order, (out, in), rather than transposed."""
+    order: int = lib.pynn_weight_order(in_features, out_features)
+    return order == OUT_MAJOR
+
+
+# ---- what runs the kernels -------------------------------------------------------------------------------------------------
+
+
+def instruction_sets() -> list[str]:
+    """What this processor and operating system can run, best first; ``"portable"`` is always last.
+
+    >>> import pynn
+    >>> pynn.instruction_sets()[-1]
+    'portable'
+    """
+    return [_text(lib.pynn_instruction_set_name(i)) for i in range(lib.pynn_instruction_set_count())]
+
+
+def instruction_set() -> str:
+    """The instruction set in use: the best one, or what ``PYNN_INSTRUCTION_SET`` named at import.
+
+    >>> import pynn
+    >>> pynn.instruction_set() in pynn.instruction_sets()
+    True
+    """
+    return _text(lib.pynn_instruction_set())
+
+
+def compiler() -> str:
+    """The compiler that built the extension, for reports.
+
+    >>> import pynn
+    >>> isinstance(pynn.kernels.compiler(), str)
+    True
+    """
+    return _text(lib.pynn_compiler())
+
+
+def get_num_threads() -> int:
+    """How many threads one call may use at most, the caller's own included.
+
+    >>> import pynn
+    >>> pynn.get_num_threads() >= 1
+    True
+    """
+    number: int = lib.pynn_get_num_threads()
+    return number
+
+
+def set_num_threads(n: int) -> None:
+    """Let one call use up to ``n`` threads (at most 255); no number of threads changes a bit of any result.
+
+    Raises ``TypeError`` unless ``n`` is an integer, ``ValueError`` if it is below 1.
+
+    >>> import pynn
+    >>> before = pynn.get_num_threads()
+    >>> pynn.set_num_threads(1)
+    >>> pynn.get_num_threads()
+    1
+    >>> pynn.set_num_threads(before)
+    """
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
+        raise TypeError(f"set_num_threads: n is {n!r}, wanted an integer")
+    if n < 1:
+        raise ValueError(f"set_num_threads: n is {n}, wanted at least 1")
+    lib.pynn_set_num_threads(min(int(n), 255))
+
+
+def _processors() -> int:
+    """The processors this process may use: its affinity, and the share that its control group grants (Linux)."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+        if quota != "max":
+            count = min(count, max(1, -(-int(quota) // int(period))))
+    except (OSError, ValueError):
+        pass
+    return count
+
+
+def _configure() -> None:
+    """Read the environment. A wrong value is an ImportError: better no library than another one than was asked for."""
+    forced = os.environ.get("PYNN_INSTRUCTION_SET")
+    if forced:
+        status = lib.pynn_use_instruction_set(forced.encode())
+        if status == lib.PYNN_UNSUPPORTED:
+            raise ImportError(
+                f"PYNN_INSTRUCTION_SET={forced}: this processor cannot run it; it can run {', '.join(instruction_sets())}"
+            )
+        if status:
+            raise ImportError(f"PYNN_INSTRUCTION_SET={forced}: unknown, wanted one of portable, avx2, avx512, neon")
+    threads = os.environ.get("PYNN_NUM_THREADS")
+    if threads:
+        if not threads.isascii() or not threads.isdigit() or int(threads) < 1:
+            raise ImportError(f"PYNN_NUM_THREADS={threads}: wanted a whole number from 1 up")
+        set_num_threads(int(threads))
+    else:
+        set_num_threads(_processors())
+
+
+_configure()
