@@ -303,6 +303,7 @@ static void bias_gradient(size_t rows, size_t columns, const void *y_gradient, s
     const size_t step = rows ? 1 : 0;
     size_t j = 0;
     for (; columns - j > 8 * LANES; j += 8 * LANES) bias_columns(8, LANES, rows, dy + step * j, ld, learning_rate, db + j);
+    for (; columns - j >= 2 * LANES; j += 2 * LANES) bias_columns(2, LANES, rows, dy + step * j, ld, learning_rate, db + j);
     for (; columns - j > LANES; j += LANES) bias_columns(1, LANES, rows, dy + step * j, ld, learning_rate, db + j);
     if (j < columns) bias_columns(1, columns - j, rows, dy + step * j, ld, learning_rate, db + j);
 }
