@@ -300,8 +300,8 @@ class AccuracyReport(report.Report):
             axis.axhline(0.5, color="black", linewidth=0.6, linestyle=":")  # what rounding alone takes
             axis.set_xscale("symlog", linthresh=2**-6)
             axis.set_title(name, fontsize=10)
-            axis.set_ylim(bottom=0)
             axis.legend(fontsize=7, loc="upper left")
+        axes.flat[0].set_ylim(0, 1.05 * max((each["worst"] for each in drawn), default=1))  # of all, since they share it
         for axis in list(axes.flat)[len(names) :]:
             axis.set_axis_off()
         figure.suptitle("float32: worst error in units in the last place, over x", fontsize=10)
