@@ -63,6 +63,19 @@ def digits(seed):
     return x, datasets.one_hot(label, 10)
 
 
+def classes(seed):
+    """Classes of samples, as probabilities of 0 and 1."""
+    return values((21, 6), "float64", 3), datasets.one_hot(np.arange(21) * 7 % 5, 5)
+
+
+def on_rows(last):
+    """Layers that work on whole rows, in front, between and behind others."""
+    front = pynn.Standardize(7)
+    front.mean, front.deviation = values(7, "float64", 6), np.abs(values(7, "float64", 7)) + 0.5
+    middle = [Dense(7, 19), pynn.LayerNorm(19), Tanh(), pynn.Dropout(0.3), Dense(19, 33), pynn.Dropout(0.5, seed=2**63 + 5)]
+    return [front, *middle, pynn.LayerNorm(33, epsilon=0.01), Dense(33, 5), last()]
+
+
 MIXED = [Dense(20, 40), Sigmoid(), Dense(40, 33), Tanh(), Dense(33, 9), Arctan(), Dense(9, 5), ReLU(), Dense(5, 3), Identity()]
 
 OPTIMIZERS = {
@@ -112,6 +125,13 @@ RUNS = {
                                                         cost=getattr(pynn, row.class_name), weighted=weighted)
         for row in pynn.kernels.COSTS.values() for weighted in (False, True)
     },
+    "cost_softmax_cross_entropy": Run(partial(stack, 6, 18, 33, 5, activation=Tanh), rows=21, batch=8, data=classes,
+                                      cost=partial(pynn.SoftmaxCrossEntropy, label_smoothing=0.1)),
+    "cost_softmax_cross_entropy_weighted": Run(partial(stack, 6, 18, 33, 5, activation=Tanh), rows=21, batch=8, data=classes,
+                                               cost=pynn.SoftmaxCrossEntropy, weighted=True),
+    "rows_softmax": Run(partial(on_rows, pynn.Softmax), rows=21, batch=8),
+    "rows_log_softmax": Run(partial(on_rows, pynn.LogSoftmax), rows=21, batch=8, optimizer=pynn.Adam, rate=0.01),
+    "rows_single_samples": Run(partial(on_rows, pynn.Softmax), rows=7, batch=1),
     "cost_parameters": Run(partial(stack, 6, 17, 1), rows=21, batch=8, cost=partial(pynn.Huber, 0.3)),
     "weighted_single_samples": Run(partial(stack, 6, 17, 3), rows=7, batch=1, cost=partial(pynn.Quantile, 0.8), weighted=True),
     **{
@@ -233,13 +253,39 @@ def numbers(array):
     return " ".join(map(float.hex, np.ravel(array).tolist()))
 
 
+def parameter_of(cost):
+    """Of a cost that has one; label smoothing."""
+    if isinstance(cost, pynn.SoftmaxCrossEntropy):
+        return float(cost.label_smoothing)
+    return cost.parameter or pynn.kernels.COSTS[cost.name].default
+
+
+# What a layer has besides its widths: one number, and dropout its seed too.
+OF_LAYER = {
+    Dense: lambda layer: [int(layer.has_bias)],
+    pynn.LayerNorm: lambda layer: [layer.epsilon.hex()],
+    pynn.Dropout: lambda layer: [layer.rate.hex(), layer.seed],
+    **dict.fromkeys([pynn.Softmax, pynn.LogSoftmax, pynn.Standardize], lambda layer: [0]),
+    **{
+        getattr(pynn, row.class_name): lambda layer: [(layer.parameter or 0.0).hex()] for row in pynn.kernels.ACTIVATIONS.values()
+    },
+}
+
+
+def arrays_of(layer):
+    """What it computes with."""
+    if isinstance(layer, pynn.Standardize):
+        return [layer.mean, layer.deviation]
+    return [layer.scale if isinstance(layer, pynn.LayerNorm) else getattr(layer, "weight", None), getattr(layer, "bias", None)]
+
+
 def runs():
     for name, run in RUNS.items():
         for dtype in DTYPES:
             net, (x, y) = network(run, dtype), data(run, dtype)
             state = net.optimizer._updater.__getstate__()
             print("run", f"{name}.{dtype}", DTYPES.index(dtype), run.rate.hex(), run.rows, run.batch, run.epochs, len(net.layers))
-            print(net.cost.name, (net.cost.parameter or pynn.kernels.COSTS[net.cost.name].default).hex(), int(run.weighted))
+            print(net.cost.name, parameter_of(net.cost).hex(), int(run.weighted))
             print(
                 state["name"], len(state["states"]), numbers([*state["hyperparameters"], state["clip_value"], state["clip_norm"]])
             )
@@ -248,13 +294,11 @@ def runs():
                 print(begin, end, numbers(penalties))
             width = dense_layers(net)[0].in_features
             for layer in net.layers:
-                if isinstance(layer, Dense):
-                    print("dense", width, layer.out_features, int(layer.has_bias))
-                    width = layer.out_features
-                else:
-                    print(layer.name, width, width, (layer.parameter or 0.0).hex())
-            for layer in dense_layers(net):
-                print(numbers(layer.weight), numbers(layer.bias) if layer.has_bias else "")
+                outputs = layer.out_features if isinstance(layer, Dense) else width
+                print(getattr(layer, "name", type(layer).__name__), width, outputs, *OF_LAYER[type(layer)](layer))
+                width = outputs
+            for layer in net.layers:
+                print(*(numbers(array) for array in arrays_of(layer) if array is not None))
             print(numbers(x))
             print(numbers(y))
             if run.weighted:

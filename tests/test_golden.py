@@ -146,9 +146,10 @@ def test_the_file_has_a_line_for_each_result_and_no_other():
     assert len({number for number, _ in lines}) == len(lines)  # no run is another one's double
 
 
-def test_the_runs_have_both_orders_of_weights_all_activations_and_numbers_that_are_subnormal():
+def test_the_runs_have_both_orders_of_weights_all_layers_and_numbers_that_are_subnormal():
     layers = [layer for run in RUNS.values() for layer in run.layers()]
     assert {layer.name for layer in layers if isinstance(layer, pynn.layers.Activation)} == set(pynn.kernels.ACTIVATIONS)
+    assert {pynn.Softmax, pynn.LogSoftmax, pynn.LayerNorm, pynn.Dropout, pynn.Standardize} < set(map(type, layers))
     dense = [layer for layer in layers if isinstance(layer, pynn.Dense)]
     assert {pynn.kernels.weight_in_c_order(layer.in_features, layer.out_features) for layer in dense} == {True, False}
     for dtype in DTYPES:
@@ -162,7 +163,7 @@ def test_the_runs_have_both_orders_of_weights_all_activations_and_numbers_that_a
 def test_the_runs_have_all_costs_and_optimizers_with_state_penalties_and_limits():
     made = [(run.cost(), run.optimizer(run.rate), run.weighted) for run in RUNS.values()]
     for weighted in (False, True):
-        assert {cost.name for cost, _, each in made if each == weighted} == set(pynn.kernels.COSTS)
+        assert {cost.name for cost, _, each in made if each == weighted} == {*pynn.kernels.COSTS, "softmax_cross_entropy"}
     assert {optimizer._name for _, optimizer, _ in made} == set(pynn.engine.OPTIMIZERS)
     assert {type(optimizer).__name__ for _, optimizer, _ in made} == set(pynn.optimizers.__all__) - {"Optimizer"}
     assert any(optimizer.l1 and optimizer.l2 and optimizer.clip_value and optimizer.clip_norm for _, optimizer, _ in made)

@@ -76,10 +76,16 @@ static void *read_numbers(FILE *file, int dtype, size_t count)
 
 static int kind_of(const char *name)
 {
-    if (!strcmp(name, "dense")) return PYNN_DENSE;
+    static const struct {
+        const char *name;
+        int kind;
+    } others[] = {{"Dense", PYNN_DENSE},          {"Softmax", PYNN_SOFTMAX},         {"LogSoftmax", PYNN_LOG_SOFTMAX},
+                  {"LayerNorm", PYNN_LAYER_NORM}, {"Standardize", PYNN_STANDARDIZE}, {"Dropout", PYNN_DROPOUT}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (!strcmp(name, others[i].name)) return others[i].kind;
     for (size_t i = 0; i < pynn_activation_count(); i++)
         if (!strcmp(name, pynn_activation_name(i))) return (int)i;
-    fail("no such layer");
+    fail(name);
     return 0;
 }
 
@@ -96,7 +102,9 @@ static int read_aim(FILE *file, run *r)
 {
     char word[64];
     wanted(fscanf(file, "%63s", word) == 1);
-    r->objective = (pynn_objective){.cost = number_of(word, pynn_cost_count(), pynn_cost_name)};
+    r->objective.cost = strcmp(word, "softmax_cross_entropy") ? number_of(word, pynn_cost_count(), pynn_cost_name)
+                                                              : PYNN_SOFTMAX_CROSS_ENTROPY;
+    r->objective.labels = 0;
     r->objective.parameter = read_number(file);
     const int weighted = read_size(file) != 0;
     wanted(fscanf(file, "%63s", word) == 1);
@@ -143,23 +151,29 @@ static int read_run(FILE *file, run *r)
         *layer = (pynn_layer){.kind = kind_of(word)};
         layer->in = read_size(file);
         layer->out = read_size(file);
-        layer->bias = SIZE_MAX;
-        const double last = read_number(file); /* whether there is a bias; or an activation's parameter */
-        layer->parameter = layer->kind == PYNN_DENSE ? 0 : last;
-        if (layer->kind != PYNN_DENSE) continue;
-        layer->order = pynn_weight_order(layer->in, layer->out);
-        layer->weight = r->parameter_count;
-        r->parameter_count += layer->in * layer->out;
-        if (last != 0) layer->bias = r->parameter_count;
-        if (last != 0) r->parameter_count += layer->out;
+        layer->weight = layer->bias = SIZE_MAX;
+        const double last = read_number(file); /* whether a dense layer has a bias; else a parameter */
+        const int dense = layer->kind == PYNN_DENSE, norm = layer->kind == PYNN_LAYER_NORM;
+        if (dense) layer->order = pynn_weight_order(layer->in, layer->out);
+        else layer->parameter = last;
+        if (layer->kind == PYNN_DROPOUT) wanted(fscanf(file, "%" SCNu64, &layer->seed) == 1);
+        if (dense || norm) layer->weight = r->parameter_count;
+        if (dense || norm) r->parameter_count += dense ? layer->in * layer->out : layer->out;
+        if (norm || (dense && last != 0)) layer->bias = r->parameter_count;
+        if (layer->bias != SIZE_MAX) r->parameter_count += layer->out;
     }
     r->in = r->layers->in;
     r->out = r->layers[r->layer_count - 1].out;
     r->parameters = allocate(r->parameter_count, size_of(r->dtype));
-    for (const pynn_layer *layer = r->layers; layer < r->layers + r->layer_count; layer++) {
-        if (layer->kind != PYNN_DENSE) continue;
-        for (size_t m = 0; m < layer->out; m++)
+    for (pynn_layer *layer = r->layers; layer < r->layers + r->layer_count; layer++) {
+        if (layer->kind == PYNN_STANDARDIZE) {
+            layer->mean = read_numbers(file, r->dtype, layer->in);
+            layer->deviation = read_numbers(file, r->dtype, layer->in);
+        }
+        for (size_t m = 0; layer->kind == PYNN_DENSE && m < layer->out; m++)
             for (size_t n = 0; n < layer->in; n++) set(r->dtype, r->parameters, weight_at(layer, m, n), read_number(file));
+        for (size_t m = 0; layer->kind == PYNN_LAYER_NORM && m < layer->out; m++)
+            set(r->dtype, r->parameters, layer->weight + m, read_number(file));
         for (size_t m = 0; layer->bias != SIZE_MAX && m < layer->out; m++) set(r->dtype, r->parameters, layer->bias + m, read_number(file));
     }
     r->x = read_numbers(file, r->dtype, r->rows * r->in);
@@ -173,6 +187,10 @@ static int read_run(FILE *file, run *r)
 
 static void free_run(run *r)
 {
+    for (pynn_layer *layer = r->layers; layer < r->layers + r->layer_count; layer++) {
+        free((void *)(uintptr_t)layer->mean);
+        free((void *)(uintptr_t)layer->deviation);
+    }
     free(r->layers);
     free(r->parameters);
     free(r->x);
@@ -207,7 +225,10 @@ static void train(const run *r, int by_batch, const results *result)
     pynn_optimizer optimizer = r->optimizer;
     for (size_t i = 0; i < r->states; i++) optimizer.state[i] = memset(allocate(r->parameter_count, size), 0, r->parameter_count * size);
     memcpy(result->parameters, r->parameters, r->parameter_count * size);
-    if (pynn_network_new(r->dtype, r->layer_count, r->layers, result->parameters, &net)) fail("pynn_network_new");
+    pynn_layer *const layers = memcpy(allocate(r->layer_count, sizeof *layers), r->layers, r->layer_count * sizeof *layers);
+    uint64_t *const steps = memset(allocate(r->layer_count, sizeof *steps), 0, r->layer_count * sizeof *steps);
+    for (size_t i = 0; i < r->layer_count; i++) layers[i].step = steps + i;
+    if (pynn_network_new(r->dtype, r->layer_count, layers, result->parameters, &net)) fail("pynn_network_new");
     for (size_t epoch = 0; epoch < r->epochs; epoch++) {
         const int64_t *const order = r->orders ? r->orders + epoch * r->rows : NULL;
         for (size_t first = 0, rows = by_batch ? r->batch : r->rows; first < r->rows; first += rows) {
@@ -237,6 +258,8 @@ static void train(const run *r, int by_batch, const results *result)
         if (pynn_network_predict(net, rows, x, r->in, (char *)result->predictions + first * r->out * size)) fail("pynn_network_predict");
     }
     pynn_network_free(net);
+    free(layers);
+    free(steps);
     for (size_t i = 0; i < r->states; i++) free(optimizer.state[i]);
     free(gradients);
 }
