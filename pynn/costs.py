@@ -85,8 +85,6 @@ def _cost_class(row: FunctionInfo) -> type[Cost]:
     """The cost that a row of C's list describes; a parameter is an argument and a property under its own name."""
     text = f"``{row.parameter}`` is {checks.bounds(row.parameter)}, else a ``ValueError``." if row.parameter else ""
     own = engine.parameter_members(row, Cost)
-    if row.parameter:  # a property that all classes shared would name itself in errors by the last of their parameters
-        own[row.parameter] = property(vars(Cost)["parameter"].fget)
     own["__doc__"], own["__module__"] = _DOCUMENTATION.format(**row._asdict(), parameter_text=text), __name__
     return type(row.class_name, (Cost,), own)
 

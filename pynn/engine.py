@@ -111,7 +111,8 @@ def parameter_members(row: FunctionInfo, base: Any) -> dict[str, Any]:
     if row.parameter:
         initialize = f"lambda self, {row.parameter}={row.default!r}: base.__init__(self, {row.parameter})"
         members["__init__"] = eval(initialize, {"base": base})
-        members[row.parameter] = base.parameter
+        # One of its own: a property that all classes shared would name itself in errors by the last of their parameters
+        members[row.parameter] = property(base.parameter.fget)
     else:
         members["__init__"] = lambda self: base.__init__(self)
     return members

@@ -566,8 +566,6 @@ _DOCUMENTATION = """y = f(x), elementwise (Activation Layers), in NumPy's words:
 def _activation_class(row: engine.FunctionInfo) -> type[Activation]:
     """The layer that a row of C's list describes; a parameter is an argument and a property under its own name."""
     own = engine.parameter_members(row, Activation)
-    if row.parameter:  # a property that all classes shared would name itself in errors by the last of their parameters
-        own[row.parameter] = property(vars(Activation)["parameter"].fget)
     own["__doc__"], own["__module__"] = _DOCUMENTATION.format(**row._asdict()), __name__
     return type(row.class_name, (Activation,), own)
 
