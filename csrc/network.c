@@ -44,6 +44,7 @@ struct pynn_network {
     const pynn_kernels *kernels;
     void *memory;
     void *x, *target, *weights, *gradient, *gradient_2; /* (capacity, in), (capacity, out), (capacity), (capacity, widest) twice */
+    void *second; /* (widest), of run_line */
     void *scratch;
     atomic_int training;
     stage stages[];
@@ -200,6 +201,7 @@ static void lay_out(pynn_network *net, cursor *c, size_t rows, size_t threads, s
     net->weights = give(c, rows, 1, net->size);
     net->gradient = give(c, rows, net->widest, net->size);
     net->gradient_2 = give(c, rows, net->widest, net->size);
+    net->second = give(c, 1, net->widest, net->size);
     for (size_t i = 0; i < net->count; i++) {
         stage *const s = net->stages + i;
         s->y = give(c, rows, s->out, net->size);
@@ -322,21 +324,23 @@ static void run_stage(const pynn_network *net, const stage *s, size_t rows, cons
 /* ---- one sample ------------------------------------------------------------------------------------------------------
  *
  * Without the machinery for batches, whose calls would take longer than the work in a small net. Outputs are roomy (kernels/lines.h): each lies
- * at a multiple of 64 bytes with nothing else in its last 64. Large layers are shared out, forward by outputs, back by inputs, so that each thread
- * writes rows of the weight in one piece.
+ * at a multiple of 64 bytes with nothing else in its last 64. Large layers are shared out so that each thread has rows of the weight, which
+ * follow one another in memory: back by inputs; forward by halves of the four chains where the weight is far (1024 x 1024, two threads,
+ * float32: by halves of the outputs 31 us, by halves of the chains 25 us, of 24 us that reading takes), else by outputs.
  */
 
 enum {
     SHARE_LINE_FROM = 1 << 18, /* multiply-adds */
+    HALVE_LINE_FROM = 1 << 20, /* bytes of a weight that is not in a level 2 cache as a whole */
     PREDICT_ON_STACK = 24 * 1024,
 };
 
 typedef struct {
     const pynn_kernels *kernels;
     const stage *s;
-    size_t size, each, scratch_each;
+    size_t size, each, halves, scratch_each;
     const char *x, *dy;
-    char *factor, *y, *derivative, *dx, *scratch;
+    char *factor, *y, *second, *derivative, *dx, *scratch;
     const void *learning_rate;
     char *new_weight, *new_bias;
 } line_job;
@@ -345,13 +349,18 @@ static size_t part(size_t all, size_t from, size_t each) { return all - from < e
 
 static char *past(char *p, size_t bytes) { return p ? p + bytes : NULL; }
 
+/* Strips of `each` outputs, two tasks for each if there are four chains: one half goes to y, the other to `second` */
 static void forward_task(void *context, size_t task, size_t slot)
 {
     const line_job *const job = context;
     const stage *const s = job->s;
-    const size_t j = task * job->each, bytes = j * job->size;
-    job->kernels->line_forward(s->in, part(s->out, j, job->each), s->w + bytes, s->ld, s->order, job->x, past(s->b, bytes), s->activation,
-                               s->parameter, job->y + bytes, past(job->derivative, bytes), job->scratch + slot * job->scratch_each);
+    const size_t j = task / job->halves * job->each, bytes = j * job->size, n = part(s->out, j, job->each);
+    char *const w = s->w + bytes, *const b = past(s->b, bytes), *const scratch = job->scratch + slot * job->scratch_each;
+    if (job->halves == 2)
+        job->kernels->line_half(s->in, n, w, s->ld, job->x, b, (int)(task % 2), (task % 2 ? job->second : job->y) + bytes, scratch);
+    else
+        job->kernels->line_forward(s->in, n, w, s->ld, s->order, job->x, b, s->activation, s->parameter, job->y + bytes,
+                                   past(job->derivative, bytes), scratch);
 }
 
 static void backward_task(void *context, size_t task, size_t slot)
@@ -373,8 +382,9 @@ static size_t line_share(const stage *s, size_t n, size_t threads, size_t size)
     return ((n + threads - 1) / threads + room - 1) / room * room;
 }
 
-static void run_line(const pynn_network *net, const stage *s, const void *x, void *y, void *derivative, size_t threads, void *scratch,
-                     size_t scratch_each)
+/* y = f(b + W x), derivative = f' of the same unless NULL; second: room for as many */
+static void run_line(const pynn_network *net, const stage *s, const void *x, void *y, void *second, void *derivative, size_t threads,
+                     void *scratch, size_t scratch_each)
 {
     const pynn_kernels *const kernels = pynn_table(net->dtype);
     if (s->kind < PYNN_DENSE) {
@@ -386,8 +396,10 @@ static void run_line(const pynn_network *net, const stage *s, const void *x, voi
         else kernels->activate(s->activation, s->parameter, s->in, x, y);
         return;
     }
-    const size_t each = line_share(s, s->out, threads, net->size);
-    if (each == s->out) {
+    const int far = s->in * s->out * net->size > HALVE_LINE_FROM && s->in >= CHAINS_FROM;
+    const size_t halves = far && line_share(s, s->out, threads, net->size) < s->out ? 2 : 1;
+    const size_t each = threads / halves > 1 ? line_share(s, s->out, threads / halves, net->size) : s->out;
+    if (halves == 1 && each == s->out) {
         kernels->line_forward(s->in, s->out, s->w, s->ld, s->order, x, s->b, s->activation, s->parameter, y, derivative, scratch);
         return;
     }
@@ -395,12 +407,15 @@ static void run_line(const pynn_network *net, const stage *s, const void *x, voi
                     .s = s,
                     .size = net->size,
                     .each = each,
+                    .halves = halves,
                     .scratch_each = scratch_each,
                     .x = x,
                     .y = y,
+                    .second = second,
                     .derivative = derivative,
                     .scratch = scratch};
-    pynn_parallel((s->out + each - 1) / each, forward_task, &job, threads);
+    pynn_parallel((s->out + each - 1) / each * halves, forward_task, &job, threads);
+    if (halves == 2) kernels->line_join(s->out, second, s->activation, s->parameter, y, derivative);
 }
 
 /* The cost of one sample, and its gradients; or, given a learning rate, a step down them */
@@ -411,7 +426,7 @@ static double step_line(pynn_network *net, const pynn_objective *objective, cons
     const stage *s = net->stages, *const last = s + net->count - 1;
     const void *in = x;
     for (;; s++) {
-        run_line(net, s, in, s->y, s->derivative, threads, net->scratch, net->scratch_each);
+        run_line(net, s, in, s->y, net->second, s->derivative, threads, net->scratch, net->scratch_each);
         in = s->y;
         if (s == last) break;
     }
@@ -463,7 +478,7 @@ static NOINLINE int predict_line(const pynn_network *net, const void *x, void *y
 {
     ALIGNED(64) char on_stack[PREDICT_ON_STACK];
     const size_t limit = pynn_get_num_threads(), threads = net->line_work >= SHARE_LINE_FROM ? limit : 1;
-    const size_t bytes = 2 * net->line_wide + threads * net->line_scratch; /* checked when the network was made */
+    const size_t bytes = 3 * net->line_wide + threads * net->line_scratch; /* checked when the network was made */
     void *const memory = bytes > sizeof on_stack ? malloc(bytes + ROOM) : NULL;
     if (bytes > sizeof on_stack && !memory) return PYNN_NO_MEMORY;
     char *const workspace = memory ? aligned(memory) : on_stack;
@@ -471,7 +486,7 @@ static NOINLINE int predict_line(const pynn_network *net, const void *x, void *y
     const void *in = x;
     for (size_t i = 0; i < net->count; i++, s++) {
         void *const to = workspace + i % 2 * net->line_wide;
-        run_line(net, s, in, to, NULL, threads, workspace + 2 * net->line_wide, net->line_scratch);
+        run_line(net, s, in, to, workspace + 2 * net->line_wide, NULL, threads, workspace + 3 * net->line_wide, net->line_scratch);
         in = to;
     }
     memcpy(y, in, pynn_network_out(net) * net->size);

@@ -32,6 +32,8 @@ static const pynn_kernels table = {
     multiply,
     gradient_descent,
     line_forward,
+    line_half,
+    line_join,
     line_backward,
     prepare,
     update,

@@ -6,11 +6,15 @@
 #define product_line F(product_line)
 #define line_tile F(line_tile)
 #define line_stream F(line_stream)
+#define stream_chains F(stream_chains)
+#define line_half F(line_half)
+#define line_join F(line_join)
 #define finish F(finish)
 #define LINE_STREAM F(LINE_STREAM)
 #define outer F(outer)
 #define sum_across F(sum_across)
 #define update_line F(update_line)
+#define line_activate F(line_activate)
 #define line_forward F(line_forward)
 #define line_backward F(line_backward)
 
@@ -150,50 +154,59 @@ INLINE void line_tile(const size_t vectors, const size_t chains, size_t n_last, 
     }
 }
 
-/* The same sums with four chains kept in memory (scratch: 4 columns, rounded up to whole vectors), so that rows of B are read from end to
- * end, eight of one chain at a time. The chains of one vector of columns lie side by side: as arrays of their own, they and the rows met in
- * the same cache sets where rows are 3072 bytes apart (768 x 768 float32: 44 us, now 29 us; reading it alone takes 24 us). */
-static void line_stream(size_t columns, size_t depth, const T *RESTRICT a, size_t a_step, const T *RESTRICT b, size_t b_step,
-                        const T *start, size_t start_step, const T *learning_rate, T *c, T *RESTRICT sums)
+/* Chains first .. first + chains - 1 of the same sums, kept in memory (sums: `chains` times the columns, rounded up to whole vectors), so that
+ * rows of B are read from end to end, eight of one chain at a time. The chains of one vector of columns lie side by side: as arrays of their
+ * own, they and the rows met in the same cache sets where rows are 3072 bytes apart (768 x 768 float32: 44 us, now 29 us; reading it alone
+ * takes 24 us). */
+INLINE void stream_chains(const size_t chains, size_t first, size_t columns, size_t depth, const T *RESTRICT a, size_t a_step,
+                          const T *RESTRICT b, size_t b_step, const T *start, size_t start_step, T *RESTRICT sums)
 {
     const size_t whole = columns - columns % LANES, n_last = columns - whole;
     for (size_t j = 0; j < columns; j += LANES) {
-        T *const four = sums + 4 * j;
+        T *const at = sums + chains * j;
         const size_t n = j < whole ? LANES : n_last;
-        if (!start) v_store(four, v_zero());
-        else if (!start_step) v_store(four, v_set1(*start));
-        else v_store(four, n == LANES ? v_load(start + j) : v_load_n(start + j, n));
-        UNROLL_FOR (size_t i = 1; i < 4; i++) v_store(four + i * LANES, v_zero());
+        if (!start || first) v_store(at, v_zero());
+        else if (!start_step) v_store(at, v_set1(*start));
+        else v_store(at, n == LANES ? v_load(start + j) : v_load_n(start + j, n));
+        UNROLL_FOR (size_t i = 1; i < chains; i++) v_store(at + i * LANES, v_zero());
     }
     size_t k = 0;
     for (; k + 32 <= depth; k += 32)
-        for (size_t i = 0; i < 4; i++) {
-            const T *const row = b + (k + i) * b_step;
+        for (size_t i = 0; i < chains; i++) {
+            const T *const row = b + (k + first + i) * b_step;
             T *const sum = sums + i * LANES;
             V ak[8];
-            UNROLL_FOR (size_t r = 0; r < 8; r++) ak[r] = v_set1(a[(k + i + 4 * r) * a_step]);
+            UNROLL_FOR (size_t r = 0; r < 8; r++) ak[r] = v_set1(a[(k + first + i + 4 * r) * a_step]);
             for (size_t j = 0; j < whole; j += LANES) {
-                V s = v_load(sum + 4 * j);
+                V s = v_load(sum + chains * j);
                 UNROLL_FOR (size_t r = 0; r < 8; r++) s = v_fma(ak[r], v_load(row + 4 * r * b_step + j), s);
-                v_store(sum + 4 * j, s);
+                v_store(sum + chains * j, s);
             }
             if (n_last) {
-                V s = v_load(sum + 4 * whole);
+                V s = v_load(sum + chains * whole);
                 UNROLL_FOR (size_t r = 0; r < 8; r++) s = v_fma(ak[r], v_load_n(row + 4 * r * b_step + whole, n_last), s);
-                v_store(sum + 4 * whole, s);
+                v_store(sum + chains * whole, s);
             }
         }
     for (; k < depth; k++) {
+        if (k % 4 < first || k % 4 >= first + chains) continue;
         const T *const row = b + k * b_step;
-        T *const sum = sums + k % 4 * LANES;
+        T *const sum = sums + (k % 4 - first) * LANES;
         const V ak = v_set1(a[k * a_step]);
-        for (size_t j = 0; j < whole; j += LANES) v_store(sum + 4 * j, v_fma(ak, v_load(row + j), v_load(sum + 4 * j)));
-        if (n_last) v_store(sum + 4 * whole, v_fma(ak, v_load_n(row + whole, n_last), v_load(sum + 4 * whole)));
+        for (size_t j = 0; j < whole; j += LANES) v_store(sum + chains * j, v_fma(ak, v_load(row + j), v_load(sum + chains * j)));
+        if (n_last) v_store(sum + chains * whole, v_fma(ak, v_load_n(row + whole, n_last), v_load(sum + chains * whole)));
     }
+}
+
+/* C (columns) = start + A (depth) B, B[k, j] at b[k * b_step + j] */
+static void line_stream(size_t columns, size_t depth, const T *a, size_t a_step, const T *b, size_t b_step, const T *start,
+                        size_t start_step, const T *learning_rate, T *c, T *sums)
+{
+    stream_chains(4, 0, columns, depth, a, a_step, b, b_step, start, start_step, sums);
     for (size_t j = 0; j < columns; j += LANES) {
         const T *const four = sums + 4 * j;
         const V sum = v_add(v_add(v_load(four), v_load(four + LANES)), v_add(v_load(four + 2 * LANES), v_load(four + 3 * LANES)));
-        finish(c + j, sum, j < whole ? LANES : n_last, learning_rate);
+        finish(c + j, sum, columns - j < LANES ? columns - j : LANES, learning_rate);
     }
 }
 
@@ -260,6 +273,13 @@ static void outer(size_t rows, size_t columns, const T *a, size_t a_row, const T
  * one under a mask only when it has reached the cache.
  */
 
+/* y_i = f(y_i), derivative_i = f' of the same unless NULL; activation may be negative */
+INLINE void line_activate(size_t n, int activation, double parameter, T *y, T *derivative)
+{
+    if (derivative) activate_both(activation, parameter, n, y, y, derivative);
+    else if (activation >= 0) activate(activation, parameter, n, y, y);
+}
+
 /* y = f(bias + W x), derivative = f' of the same unless NULL; bias may be NULL, activation negative; y and derivative roomy, scratch 4 out, out rounded up to whole vectors */
 static void line_forward(size_t in, size_t out, const void *weight, size_t ld, int order, const void *x_, const void *bias_, int activation,
                          double parameter, void *y_, void *derivative_, void *scratch)
@@ -275,9 +295,27 @@ static void line_forward(size_t in, size_t out, const void *weight, size_t ld, i
             for (size_t k = 0; k < in; k++) sum = s_fma(x[k], w[j * ld + k], sum);
             y[j] = sum;
         }
+    line_activate((out + LANES - 1) / LANES * LANES, activation, parameter, y, derivative);
+}
+
+/* sum (out) = two of the four chains of bias + W x, added: those of k = 0 and 1, or of 2 and 3, modulo 4; W in-major, sum roomy, scratch
+ * 2 out, out rounded up to whole vectors */
+static void line_half(size_t in, size_t out, const void *weight, size_t ld, const void *x, const void *bias, int half, void *sum_,
+                      void *scratch)
+{
+    T *const sum = sum_, *const sums = scratch;
+    stream_chains(2, 2 * (size_t)half, out, in, x, 1, weight, ld, bias, 1, sums);
+    for (size_t j = 0; j < out; j += LANES) v_store(sum + j, v_add(v_load(sums + 2 * j), v_load(sums + 2 * j + LANES)));
+}
+
+/* y = f(y + second), derivative = f' of the same unless NULL: the halves of a layer of `out` joined; all roomy */
+static void line_join(size_t out, const void *second_, int activation, double parameter, void *y_, void *derivative)
+{
+    const T *const second = second_;
+    T *const y = y_;
     const size_t whole = (out + LANES - 1) / LANES * LANES;
-    if (derivative) activate_both(activation, parameter, whole, y, y, derivative);
-    else if (activation >= 0) activate(activation, parameter, whole, y, y);
+    for (size_t j = 0; j < out; j += LANES) v_store(y + j, v_add(v_load(y + j), v_load(second + j)));
+    line_activate(whole, activation, parameter, y, derivative);
 }
 
 /* Sums along rows of B in one chain each: for n <= LANES rows of W, sum_m dy[m] W[n, m] in order */

@@ -31,6 +31,9 @@ typedef struct {
     void (*gradient_descent)(size_t n, void *parameters, const void *gradients, const void *learning_rate);
     void (*line_forward)(size_t in, size_t out, const void *weight, size_t ld, int order, const void *x, const void *bias, int activation,
                          double parameter, void *y, void *derivative, void *scratch);
+    void (*line_half)(size_t in, size_t out, const void *weight, size_t ld, const void *x, const void *bias, int half, void *sum,
+                      void *scratch);
+    void (*line_join)(size_t out, const void *second, int activation, double parameter, void *y, void *derivative);
     void (*line_backward)(size_t in, size_t out, const void *weight, size_t ld, int order, const void *x, const void *dy, void *dx,
                           const void *factor, const void *learning_rate, void *new_weight, void *new_bias);
     void (*prepare)(int optimizer, const double *hyperparameters, double *running, double learning_rate, void *constants);
