@@ -48,16 +48,15 @@ static const void *at(const void *p, size_t elements, size_t size) { return p ? 
 
 static void *out_at(void *p, size_t elements, size_t size) { return p ? (char *)p + elements * size : NULL; }
 
-/* f, or the factor, on `columns` columns of `rows` rows of C from row i, column j on */
-static void after_product(const product_job *job, size_t i, size_t j, size_t rows, size_t columns)
+/* f on `columns` columns of `rows` rows of C from row i, column j on */
+static void activate_product(const product_job *job, size_t i, size_t j, size_t rows, size_t columns)
 {
     const pynn_product *const p = job->of;
     const size_t times = columns == p->ld_c ? 1 : rows, n = columns == p->ld_c ? rows * columns : columns;
     for (size_t r = 0; r < times; r++) {
         const size_t from = (i + r) * p->ld_c + j;
         void *const c = out_at(p->c, from, job->size);
-        if (p->factor) job->kernels->multiply(n, at(p->factor, from, job->size), c);
-        else if (p->derivative) job->kernels->activate_both(p->activation, p->parameter, n, c, c, out_at(p->derivative, from, job->size));
+        if (p->derivative) job->kernels->activate_both(p->activation, p->parameter, n, c, c, out_at(p->derivative, from, job->size));
         else job->kernels->activate(p->activation, p->parameter, n, c, c);
     }
 }
@@ -72,8 +71,9 @@ static void product_task(void *context, size_t task, size_t slot)
     const size_t columns = p->columns - j < job->columns_each ? p->columns - j : job->columns_each;
     job->kernels->product(rows, columns, p->depth, at(p->a, i * p->a_row, job->size), p->a_row, p->a_step,
                           at(p->b, j * p->b_column, job->size), p->b_step, p->b_column, at(p->start, j, job->size), p->chains,
-                          p->learning_rate, (char *)p->c + (i * p->ld_c + j) * job->size, p->ld_c, job->scratch + slot * job->scratch_each);
-    if (p->factor || p->activation != PYNN_NO_ACTIVATION) after_product(job, i, j, rows, columns);
+                          p->learning_rate, at(p->factor, i * p->ld_c + j, job->size), (char *)p->c + (i * p->ld_c + j) * job->size,
+                          p->ld_c, job->scratch + slot * job->scratch_each);
+    if (p->activation != PYNN_NO_ACTIVATION) activate_product(job, i, j, rows, columns);
 }
 
 int pynn_product_scratch(int dtype, size_t rows, size_t columns, size_t depth, size_t *bytes)

@@ -68,6 +68,13 @@ INLINE v_f32 v_sum_4s_f32(v_f32 x)
     return _mm256_add_ps(x, _mm256_permute_ps(x, 0x4e));
 }
 INLINE v_f32 v_repeat_4_f32(const float *p) { return _mm256_broadcast_ps((const __m128 *)(const void *)p); }
+INLINE void v_spread_4s_f32(v_f32 x, v_f32 r[4])
+{
+    r[0] = _mm256_permute_ps(x, 0x00);
+    r[1] = _mm256_permute_ps(x, 0x55);
+    r[2] = _mm256_permute_ps(x, 0xaa);
+    r[3] = _mm256_permute_ps(x, 0xff);
+}
 
 INLINE void v_transpose_f32(v_f32 *r)
 {
@@ -125,6 +132,13 @@ INLINE v_f64 v_sum_4s_f64(v_f64 x)
     return _mm256_add_pd(x, _mm256_permute4x64_pd(x, 0x4e));
 }
 INLINE v_f64 v_repeat_4_f64(const double *p) { return _mm256_loadu_pd(p); }
+INLINE void v_spread_4s_f64(v_f64 x, v_f64 r[4])
+{
+    r[0] = _mm256_permute4x64_pd(x, 0x00);
+    r[1] = _mm256_permute4x64_pd(x, 0x55);
+    r[2] = _mm256_permute4x64_pd(x, 0xaa);
+    r[3] = _mm256_permute4x64_pd(x, 0xff);
+}
 INLINE void v_transpose_f64(v_f64 *r)
 {
     const __m256d a = _mm256_unpacklo_pd(r[0], r[1]), b = _mm256_unpackhi_pd(r[0], r[1]);

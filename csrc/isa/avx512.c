@@ -70,6 +70,13 @@ INLINE v_f32 v_sum_4s_f32(v_f32 x)
     return _mm512_add_ps(x, _mm512_permute_ps(x, 0x4e));
 }
 INLINE v_f32 v_repeat_4_f32(const float *p) { return _mm512_broadcast_f32x4(_mm_loadu_ps(p)); }
+INLINE void v_spread_4s_f32(v_f32 x, v_f32 r[4])
+{
+    r[0] = _mm512_permute_ps(x, 0x00);
+    r[1] = _mm512_permute_ps(x, 0x55);
+    r[2] = _mm512_permute_ps(x, 0xaa);
+    r[3] = _mm512_permute_ps(x, 0xff);
+}
 
 INLINE void v_transpose_f32(v_f32 *r)
 {
@@ -135,6 +142,13 @@ INLINE v_f64 v_sum_4s_f64(v_f64 x)
     return _mm512_add_pd(x, _mm512_permutex_pd(x, 0x4e));
 }
 INLINE v_f64 v_repeat_4_f64(const double *p) { return _mm512_broadcast_f64x4(_mm256_loadu_pd(p)); }
+INLINE void v_spread_4s_f64(v_f64 x, v_f64 r[4])
+{
+    r[0] = _mm512_permutex_pd(x, 0x00);
+    r[1] = _mm512_permutex_pd(x, 0x55);
+    r[2] = _mm512_permutex_pd(x, 0xaa);
+    r[3] = _mm512_permutex_pd(x, 0xff);
+}
 INLINE void v_transpose_f64(v_f64 *r)
 {
     __m512d a[8];

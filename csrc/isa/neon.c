@@ -65,6 +65,13 @@ INLINE v_f32 v_sum_4s_f32(v_f32 x)
     return vaddq_f32(x, vextq_f32(x, x, 2));
 }
 INLINE v_f32 v_repeat_4_f32(const float *p) { return vld1q_f32(p); }
+INLINE void v_spread_4s_f32(v_f32 x, v_f32 r[4])
+{
+    r[0] = vdupq_laneq_f32(x, 0);
+    r[1] = vdupq_laneq_f32(x, 1);
+    r[2] = vdupq_laneq_f32(x, 2);
+    r[3] = vdupq_laneq_f32(x, 3);
+}
 
 INLINE void v_transpose_f32(v_f32 *r)
 {
@@ -119,6 +126,7 @@ INLINE v_f64 v_load_4s_f64(const double *p, size_t ld)
 INLINE void v_deal_4s_f64(v_f64 *r) { (void)r; }
 INLINE v_f64 v_sum_4s_f64(v_f64 x) { return x; } /* never called */
 INLINE v_f64 v_repeat_4_f64(const double *p) { return vld1q_f64(p); }
+INLINE void v_spread_4s_f64(v_f64 x, v_f64 r[4]) { r[0] = r[1] = r[2] = r[3] = x; } /* never called */
 INLINE void v_transpose_f64(v_f64 *r)
 {
     const float64x2_t a = vzip1q_f64(r[0], r[1]);

@@ -44,6 +44,7 @@
     INLINE void v_deal_4s_##SUFFIX(T *r) { (void)r; }                                                                  \
     INLINE T v_sum_4s_##SUFFIX(T x) { return x; } /* never called */                                                     \
     INLINE T v_repeat_4_##SUFFIX(const T *p) { return *p; }                                                            \
+    INLINE void v_spread_4s_##SUFFIX(T x, T r[4]) { r[0] = r[1] = r[2] = r[3] = x; } /* never called */                  \
     INLINE void v_transpose_##SUFFIX(T *r) { (void)r; }
 
 PORTABLE(float, uint32_t, f32, fmaf, sqrtf, 23, 0x3f800000)

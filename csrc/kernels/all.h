@@ -8,6 +8,8 @@
 #include "activations.h"
 #include "costs.h"
 #include "lines.h"
+#include "updates.h"
+
 #include "products.h"
 
 #include "exp.h"
@@ -17,7 +19,6 @@
 #include "rows.h"
 
 #include "cross_entropy.h"
-#include "updates.h"
 
 /* in the order of table.h */
 static const pynn_kernels table = {

@@ -16,6 +16,9 @@
 #define tile_rows F(tile_rows)
 #define tile_columns F(tile_columns)
 #define pack F(pack)
+#define narrow F(narrow)
+#define narrow_rows F(narrow_rows)
+#define product_by_lines F(product_by_lines)
 #define product F(product)
 #define product_scratch F(product_scratch)
 #define bias_gradient F(bias_gradient)
@@ -50,7 +53,7 @@ typedef struct {
     size_t a_stride; /* between rows of A, or, where A lies along its rows, between steps */
     const T *b;
     size_t b_step;
-    const T *start, *learning_rate;
+    const T *start, *learning_rate, *factor; /* rows of factor are ld_c apart */
     T *c;
     size_t ld_c;
     int fetch_c;
@@ -121,6 +124,14 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
                 }
         }
     } while (++chain < chains);
+    if (p->factor) {
+        const T *const factor = p->factor + i * p->ld_c;
+        UNROLL_FOR (size_t r = 0; r < mr; r++)
+            UNROLL_FOR (size_t v = 0; v < nv; v++) {
+                const T *const f = factor + r * p->ld_c + v * LANES;
+                sum[r][v] = v_mul(v < nv - 1 || n_last == LANES ? v_load(f) : v_load_n(f, n_last), sum[r][v]);
+            }
+    }
     UNROLL_FOR (size_t r = 0; r < mr; r++)
         UNROLL_FOR (size_t v = 0; v < nv; v++)
             finish(c + r * p->ld_c + v * LANES, sum[r][v], v < nv - 1 ? LANES : n_last, p->learning_rate);
@@ -205,34 +216,98 @@ static size_t product_scratch(size_t rows, size_t columns, size_t depth)
     return panel > line ? panel : line;
 }
 
-static void product(size_t rows, size_t columns, size_t depth, const void *a_, size_t a_row, size_t a_step, const void *b_, size_t b_step,
-                    size_t b_column, const void *start_, int chains, const void *learning_rate_, void *c_, size_t ld_c, void *scratch_)
+/* C (units * DOT_ROWS, 4) = start (4) + A B, rows of C beside each other in a vector; A lies along depth, B (depth, 4) and C row after row */
+INLINE void narrow(const size_t units, const size_t chains, size_t depth, const T *a, size_t a_row, const T *b, const T *start,
+                   const T *factor, T *c)
 {
-    const T *const a = a_, *const b = b_, *const start = start_, *const learning_rate = learning_rate_;
-    T *const c = c_, *const scratch = scratch_;
+    V sum[4][4];
+    UNROLL_FOR (size_t u = 0; u < units; u++)
+        UNROLL_FOR (size_t i = 0; i < chains; i++) sum[i][u] = start && i == 0 ? v_repeat_4(start) : v_zero();
+    for (size_t k = 0; k < depth; k += 4) {
+        const size_t left = depth - k;
+        V bk[4];
+        UNROLL_FOR (size_t q = 0; q < 4; q++) bk[q] = q < left ? v_repeat_4(b + 4 * (k + q)) : v_zero();
+        UNROLL_FOR (size_t u = 0; u < units; u++) {
+            const T *const from = a + u * DOT_ROWS * a_row + k;
+            T rest[4 * DOT_ROWS];
+            V ak[4];
+            if (left < 4)
+                for (size_t i = 0; i < 4 * DOT_ROWS; i++) rest[i] = i % 4 < left ? from[i / 4 * a_row + i % 4] : 0;
+            v_spread_4s(left < 4 ? v_load(rest) : v_load_4s(from, a_row), ak);
+            UNROLL_FOR (size_t q = 0; q < 4; q++)
+                if (q < left) sum[q % chains][u] = v_fma(ak[q], bk[q], sum[q % chains][u]);
+        }
+    }
+    UNROLL_FOR (size_t u = 0; u < units; u++) {
+        if (chains == 4) sum[0][u] = v_add(v_add(sum[0][u], sum[1][u]), v_add(sum[2][u], sum[3][u]));
+        v_store(c + u * LANES, factor ? v_mul(v_load(factor + u * LANES), sum[0][u]) : sum[0][u]);
+    }
+}
+
+/* As many rows as narrow does at a time; how many they were. scratch: 4 depth */
+static size_t narrow_rows(size_t rows, size_t depth, const T *a, size_t a_row, const T *b, size_t b_step, size_t b_column, const T *start,
+                          int chains, const T *factor, T *c, T *scratch)
+{
+    enum { UNITS = MANY_REGISTERS ? 4 : 2 };
+    const size_t each = UNITS * DOT_ROWS;
+    size_t i = 0;
+    if (b_step != 4 || b_column != 1) {
+        for (size_t k = 0; k < depth; k++)
+            for (size_t j = 0; j < 4; j++) scratch[4 * k + j] = b[k * b_step + j * b_column];
+        b = scratch;
+    }
+    for (; i + each <= rows; i += each) {
+        const T *const factors = factor ? factor + 4 * i : NULL;
+        if (chains == 4) narrow(UNITS, 4, depth, a + i * a_row, a_row, b, start, factors, c + 4 * i);
+        else narrow(UNITS, 1, depth, a + i * a_row, a_row, b, start, factors, c + 4 * i);
+    }
+    return i;
+}
+
+/* Whether it was done row after row, or column after column, by what lines.h has */
+static int product_by_lines(size_t rows, size_t columns, size_t depth, const T *a, size_t a_row, size_t a_step, const T *b, size_t b_step,
+                            size_t b_column, const T *start, int chains, const T *learning_rate, T *c, size_t ld_c, T *scratch)
+{
     if (chains == 4 && !learning_rate && a_step == 1 && b_step == 1) {
         /* Along depth both: below a few rows or columns, re-reading costs less than packing. */
         if (rows <= 3) {
             for (size_t i = 0; i < rows; i++) product_dot(columns, depth, a + i * a_row, b, b_column, start, 1, c + i * ld_c, 1);
-            return;
+            return 1;
         }
         if (columns <= 3) {
             for (size_t j = 0; j < columns; j++)
                 product_dot(rows, depth, b + j * b_column, a, a_row, start ? start + j : NULL, 0, c + j, ld_c);
-            return;
+            return 1;
         }
     }
-    if (depth == 1 && b_column == 1 && !start) {
-        outer(rows, columns, a, a_row, b, learning_rate, c, ld_c);
-        return;
-    }
-    if (rows == 1 && b_column == 1) {
-        product_line(columns, depth, a, a_step, b, b_step, start, 1, chains, learning_rate, c, 0, scratch);
-        return;
-    }
-    if (columns == 1 && a_row == 1 && ld_c == 1) { /* the same with the operands' roles exchanged */
+    if (depth == 1 && b_column == 1 && !start) outer(rows, columns, a, a_row, b, learning_rate, c, ld_c);
+    else if (rows == 1 && b_column == 1) product_line(columns, depth, a, a_step, b, b_step, start, 1, chains, learning_rate, c, 0, scratch);
+    else if (columns == 1 && a_row == 1 && ld_c == 1) /* the same with the operands' roles exchanged */
         product_line(rows, depth, b, b_step, a, a_step, start, 0, chains, learning_rate, c, 0, scratch);
+    else return 0;
+    return 1;
+}
+
+static void product(size_t rows, size_t columns, size_t depth, const void *a_, size_t a_row, size_t a_step, const void *b_, size_t b_step,
+                    size_t b_column, const void *start_, int chains, const void *learning_rate_, const void *factor_, void *c_, size_t ld_c,
+                    void *scratch_)
+{
+    const T *const b = b_, *const start = start_, *const learning_rate = learning_rate_;
+    const T *a = a_, *factor = factor_;
+    T *const scratch = scratch_;
+    T *c = c_;
+    if (product_by_lines(rows, columns, depth, a, a_row, a_step, b, b_step, b_column, start, chains, learning_rate, c, ld_c, scratch)) {
+        const size_t times = columns == ld_c ? 1 : rows, n = columns == ld_c ? rows * columns : columns;
+        for (size_t i = 0; i < times && factor; i++) multiply(n, factor + i * ld_c, c + i * ld_c);
         return;
+    }
+    if (LANES >= 4 && columns == 4 && ld_c == 4 && a_step == 1 &&
+        !learning_rate) { /* 10,000 rows of 16, AVX-512: 48 us without it, 21 us */
+        const size_t done = narrow_rows(rows, depth, a, a_row, b, b_step, b_column, start, chains, factor, c, scratch);
+        rows -= done;
+        a += done * a_row;
+        c += 4 * done;
+        if (factor) factor += 4 * done;
     }
     const int a_along_rows = a_step != 1;
     const int b_far = columns * depth * sizeof(T) >= FAR, c_far = learning_rate && rows * columns * sizeof(T) > FAR;
@@ -248,6 +323,7 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
                            .b_step = b_step,
                            .start = start ? start + j : NULL,
                            .learning_rate = learning_rate,
+                           .factor = factor ? factor + j : NULL,
                            .c = c + j,
                            .ld_c = ld_c,
                            .fetch_c = c_far};

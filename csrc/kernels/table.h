@@ -18,7 +18,8 @@ enum { UPDATE_CONSTANTS = 8 }; /* that a step of an optimizer has at most */
 /* A learning_rate points to one element; where it is not NULL the result is subtracted instead of stored: C -= rate * sum. */
 typedef struct {
     void (*product)(size_t rows, size_t columns, size_t depth, const void *a, size_t a_row, size_t a_step, const void *b, size_t b_step,
-                    size_t b_column, const void *start, int chains, const void *learning_rate, void *c, size_t ld_c, void *scratch);
+                    size_t b_column, const void *start, int chains, const void *learning_rate, const void *factor, void *c, size_t ld_c,
+                    void *scratch);
     size_t (*product_scratch)(size_t rows, size_t columns, size_t depth); /* in elements */
     void (*bias_gradient)(size_t rows, size_t columns, const void *y_gradient, size_t ld, const void *learning_rate, void *c);
     void (*activate)(int activation, double parameter, size_t n, const void *x, void *y);

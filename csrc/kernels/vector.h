@@ -11,6 +11,7 @@
  *   v_load_4s(p, ld)  the first 4 elements of LANES / 4 rows, ld apart    v_repeat_4(p)  4 elements, LANES / 4 times
  *                     (where LANES < 4, both are v_load(p))
  *   v_deal_4s(V r[LANES / 4]), in place: r[i] becomes the i-th four of each (where LANES > 4)
+ *   v_spread_4s(V, V r[4]), where LANES >= 4: r[i] has the i-th of each four in every lane of that four
  *   v_sum_4s(V), where LANES >= 4: every lane of each four becomes (0 + 1) + (2 + 3) of that four
  *   s_fma(a, b, c) on scalars
  */
@@ -47,6 +48,7 @@
 #define v_repeat_4 F(v_repeat_4)
 #define v_deal_4s F(v_deal_4s)
 #define v_sum_4s F(v_sum_4s)
+#define v_spread_4s F(v_spread_4s)
 #define v_transpose F(v_transpose)
 
 #define v_zero() v_set1(0)
