@@ -36,12 +36,16 @@ int pynn_weight_order(size_t in, size_t out) { return out <= OUT_MAJOR_MOST_OUT 
 static size_t round_up(size_t n, size_t granule) { return (n + granule - 1) / granule * granule; }
 
 typedef struct {
-    const pynn_kernels *kernels;
-    size_t size; /* of an element */
     const pynn_product *of;
-    size_t rows_each, columns_each; /* per task; one of them is the whole */
-    size_t scratch_each;            /* bytes, per slot */
+    size_t rows_each, columns_each, tasks; /* rows and columns per task; one of them is the whole */
+} shared_product;
+
+typedef struct {
+    const pynn_kernels *kernels;
+    size_t size;         /* of an element */
+    size_t scratch_each; /* bytes, per slot */
     char *scratch;
+    shared_product products[PYNN_MOST_PRODUCTS];
 } product_job;
 
 static const void *at(const void *p, size_t elements, size_t size) { return p ? (const char *)p + elements * size : NULL; }
@@ -49,9 +53,8 @@ static const void *at(const void *p, size_t elements, size_t size) { return p ? 
 static void *out_at(void *p, size_t elements, size_t size) { return p ? (char *)p + elements * size : NULL; }
 
 /* f on `columns` columns of `rows` rows of C from row i, column j on */
-static void activate_product(const product_job *job, size_t i, size_t j, size_t rows, size_t columns)
+static void activate_product(const product_job *job, const pynn_product *p, size_t i, size_t j, size_t rows, size_t columns)
 {
-    const pynn_product *const p = job->of;
     const size_t times = columns == p->ld_c ? 1 : rows, n = columns == p->ld_c ? rows * columns : columns;
     for (size_t r = 0; r < times; r++) {
         const size_t from = (i + r) * p->ld_c + j;
@@ -61,19 +64,32 @@ static void activate_product(const product_job *job, size_t i, size_t j, size_t 
     }
 }
 
+/* `rows` rows and `columns` columns of C from row i, column j on */
+static void product_part(const product_job *job, const pynn_product *p, size_t i, size_t j, size_t rows, size_t columns, size_t slot)
+{
+    void *const c = out_at(p->c, i * p->ld_c + j, job->size);
+    const void *const b = at(p->b, j * p->b_column, job->size);
+    if (!p->a) {
+        job->kernels->bias_gradient(p->depth, columns, b, p->b_step, p->learning_rate, c);
+        return;
+    }
+    job->kernels->product(rows, columns, p->depth, at(p->a, i * p->a_row, job->size), p->a_row, p->a_step, b, p->b_step, p->b_column,
+                          at(p->start, j, job->size), p->chains, p->learning_rate, at(p->factor, i * p->ld_c + j, job->size), c, p->ld_c,
+                          job->scratch + slot * job->scratch_each);
+    if (p->activation != PYNN_NO_ACTIVATION) activate_product(job, p, i, j, rows, columns);
+}
+
 static void product_task(void *context, size_t task, size_t slot)
 {
     const product_job *const job = context;
-    const pynn_product *const p = job->of;
-    const size_t across = (p->columns + job->columns_each - 1) / job->columns_each;
-    const size_t i = task / across * job->rows_each, j = task % across * job->columns_each;
-    const size_t rows = p->rows - i < job->rows_each ? p->rows - i : job->rows_each;
-    const size_t columns = p->columns - j < job->columns_each ? p->columns - j : job->columns_each;
-    job->kernels->product(rows, columns, p->depth, at(p->a, i * p->a_row, job->size), p->a_row, p->a_step,
-                          at(p->b, j * p->b_column, job->size), p->b_step, p->b_column, at(p->start, j, job->size), p->chains,
-                          p->learning_rate, at(p->factor, i * p->ld_c + j, job->size), (char *)p->c + (i * p->ld_c + j) * job->size,
-                          p->ld_c, job->scratch + slot * job->scratch_each);
-    if (p->activation != PYNN_NO_ACTIVATION) activate_product(job, i, j, rows, columns);
+    const shared_product *share = job->products;
+    for (; task >= share->tasks; share++) task -= share->tasks;
+    const pynn_product *const p = share->of;
+    const size_t across = (p->columns + share->columns_each - 1) / share->columns_each;
+    const size_t i = task / across * share->rows_each, j = task % across * share->columns_each;
+    const size_t rows = p->rows - i < share->rows_each ? p->rows - i : share->rows_each;
+    const size_t columns = p->columns - j < share->columns_each ? p->columns - j : share->columns_each;
+    product_part(job, p, i, j, rows, columns, slot);
 }
 
 int pynn_product_scratch(int dtype, size_t rows, size_t columns, size_t depth, size_t *bytes)
@@ -87,33 +103,53 @@ int pynn_product_scratch(int dtype, size_t rows, size_t columns, size_t depth, s
 
 int pynn_shares_columns(size_t columns, size_t threads, size_t size) { return columns >= threads * (COLUMNS_EACH_BYTES / size); }
 
-void pynn_run_product(int dtype, const pynn_product *p, size_t threads, void *scratch, size_t scratch_each)
+/* In multiply-adds */
+static double work_of(const pynn_product *p)
 {
-    product_job job = {pynn_table(dtype), pynn_size_of(dtype), p, p->rows, p->columns, scratch_each, scratch};
-    size_t tasks = 1;
-    if (!p->rows || !p->columns) return;
-    const double work = (double)p->rows * (double)p->columns * (double)p->depth;
-    if (threads > 1 && work >= SHARE_FROM) {
-        const size_t parts = work >= HALVE_FROM ? 2 * threads
-                                                : threads; /* where it costs little, so that a thread that is held up holds up less */
-        const size_t line = 64 / job.size;
-        /* Rows are split where each part is large enough to repay packing B again, and where C is a weight: threads that write strips of the
-         * same rows have lines fetched ahead from each other's caches (a step of 784-128-10 on one sample: 10 us alone, 57 us in strips). Else
-         * columns, in whole cache lines. */
-        const int weight = p->a_step != 1, by_rows = p->rows >= (weight ? 16 : 64) * threads;
-        if (by_rows && (weight || !pynn_shares_columns(p->columns, threads, job.size))) {
-            job.rows_each = round_up((p->rows + parts - 1) / parts, 8);
-            tasks = (p->rows + job.rows_each - 1) / job.rows_each;
-        } else if (p->columns >= 2 * line * threads) {
-            job.columns_each = round_up((p->columns + parts - 1) / parts, line);
-            tasks = (p->columns + job.columns_each - 1) / job.columns_each;
-        } else if (p->rows >= 16 * threads) {
-            job.rows_each = round_up((p->rows + parts - 1) / parts, 8);
-            tasks = (p->rows + job.rows_each - 1) / job.rows_each;
-        }
+    const size_t after = p->activation == PYNN_NO_ACTIVATION ? 0 : PYNN_ACTIVATION_WORK;
+    return (double)p->rows * (double)p->columns * ((double)p->depth + (double)after);
+}
+
+/* How a product is cut into tasks for so many threads */
+static shared_product share_product(const pynn_product *p, size_t threads, size_t size)
+{
+    shared_product s = {p, p->rows, p->columns, p->rows && p->columns};
+    const double work = work_of(p);
+    if (work < SHARE_FROM) return s;
+    const size_t parts = work >= HALVE_FROM ? 2 * threads
+                                            : threads; /* where it costs little, so that a thread that is held up holds up less */
+    const size_t line = 64 / size;
+    /* Rows are split where each part is large enough to repay packing B again, and where C is a weight: threads that write strips of the
+     * same rows have lines fetched ahead from each other's caches (a step of 784-128-10 on one sample: 10 us alone, 57 us in strips). Else
+     * columns, in whole cache lines. */
+    const int weight = p->a_step != 1, by_rows = p->rows >= (weight ? 16 : 64) * threads;
+    if (by_rows && (weight || !pynn_shares_columns(p->columns, threads, size))) s.rows_each = round_up((p->rows + parts - 1) / parts, 8);
+    else if (p->columns >= (weight ? 1 : 2) * line * threads) s.columns_each = round_up((p->columns + parts - 1) / parts, line);
+    else if (p->rows >= 16 * threads) s.rows_each = round_up((p->rows + parts - 1) / parts, 8);
+    s.tasks = (p->rows + s.rows_each - 1) / s.rows_each * ((p->columns + s.columns_each - 1) / s.columns_each);
+    return s;
+}
+
+void pynn_run_products(int dtype, size_t count, const pynn_product *products, size_t threads, void *scratch, size_t scratch_each)
+{
+    product_job job;
+    double work = 0;
+    size_t tasks = 0;
+    job.kernels = pynn_table(dtype);
+    job.size = pynn_size_of(dtype);
+    job.scratch_each = scratch_each;
+    job.scratch = scratch;
+    for (size_t i = 0; i < count; i++) work += work_of(products + i);
+    if (threads < 2 || work < SHARE_FROM) {
+        for (const pynn_product *p = products; p < products + count; p++)
+            if (p->rows && p->columns) product_part(&job, p, 0, 0, p->rows, p->columns, 0);
+        return;
     }
-    if (tasks == 1) product_task(&job, 0, 0);
-    else pynn_parallel(tasks, product_task, &job, threads);
+    for (size_t i = 0; i < count; i++) {
+        job.products[i] = share_product(products + i, threads, job.size);
+        tasks += job.products[i].tasks;
+    }
+    pynn_parallel(tasks, product_task, &job, threads);
 }
 
 static int chains_of(size_t depth) { return depth >= CHAINS_FROM ? 4 : 1; }
@@ -167,6 +203,21 @@ pynn_product pynn_weight_gradient_product(size_t rows, size_t in, size_t out, co
                           .activation = PYNN_NO_ACTIVATION};
 }
 
+pynn_product pynn_bias_gradient_product(size_t rows, size_t out, const void *y_gradient, size_t ld_y_gradient, void *bias_gradient,
+                                        const void *learning_rate)
+{
+    return (pynn_product){.rows = 1,
+                          .columns = out,
+                          .depth = rows,
+                          .b = y_gradient,
+                          .b_step = ld_y_gradient,
+                          .b_column = 1,
+                          .learning_rate = learning_rate,
+                          .c = bias_gradient,
+                          .ld_c = out,
+                          .activation = PYNN_NO_ACTIVATION};
+}
+
 /* A product on its own, with scratch of its own. */
 static NOINLINE int run_with_scratch(int dtype, const pynn_product *p)
 {
@@ -178,12 +229,12 @@ static NOINLINE int run_with_scratch(int dtype, const pynn_product *p)
     if (pynn_product_scratch(dtype, p->rows, p->columns, p->depth, &each)) return PYNN_TOO_LARGE;
     if (pynn_multiply_sizes(each, threads, &bytes)) return PYNN_TOO_LARGE;
     if (bytes <= sizeof on_stack) {
-        pynn_run_product(dtype, p, threads, on_stack, each);
+        pynn_run_products(dtype, 1, p, threads, on_stack, each);
         return PYNN_OK;
     }
     char *const memory = malloc(bytes + 64);
     if (!memory) return PYNN_NO_MEMORY;
-    pynn_run_product(dtype, p, threads, memory + (64 - (uintptr_t)memory % 64), each);
+    pynn_run_products(dtype, 1, p, threads, memory + (64 - (uintptr_t)memory % 64), each);
     free(memory);
     return PYNN_OK;
 }

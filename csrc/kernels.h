@@ -6,13 +6,16 @@
 
 #include "pynn.h"
 
-enum { PYNN_NO_ACTIVATION = -1 };
+enum {
+    PYNN_NO_ACTIVATION = -1,
+    PYNN_ACTIVATION_WORK = 16, /* multiply-adds that take as long as an activation, or so */
+};
 
 /* One product in the terms of kernels/products.h: C (rows, columns) = start + A (rows, depth) B (depth, columns), or with a learning
  * rate C -= rate A B; and what is done to C while it is in cache: at most one of C := f(C), derivative := f'(C), or C := C factor. */
 typedef struct {
     size_t rows, columns, depth;
-    const void *a;
+    const void *a; /* NULL: all ones, and the sum begins with the first row of B */
     size_t a_row, a_step;
     const void *b;
     size_t b_step, b_column;
@@ -35,11 +38,15 @@ pynn_product pynn_input_gradient_product(size_t rows, size_t in, size_t out, con
 pynn_product pynn_weight_gradient_product(size_t rows, size_t in, size_t out, const void *y_gradient, size_t ld_y_gradient, const void *x,
                                           size_t ld_x, void *weight_gradient, size_t ld_weight_gradient, int order,
                                           const void *learning_rate);
+/* And its sums down the columns of dY, which have no A */
+pynn_product pynn_bias_gradient_product(size_t rows, size_t out, const void *y_gradient, size_t ld_y_gradient, void *bias_gradient,
+                                        const void *learning_rate);
 
 /* Bytes of scratch per thread that a product may use; PYNN_TOO_LARGE where they cannot be counted. */
 int pynn_product_scratch(int dtype, size_t rows, size_t columns, size_t depth, size_t *bytes);
-/* scratch: `threads` times scratch_each bytes */
-void pynn_run_product(int dtype, const pynn_product *product, size_t threads, void *scratch, size_t scratch_each);
+enum { PYNN_MOST_PRODUCTS = 3 };
+/* Up to PYNN_MOST_PRODUCTS products that do not need each other, shared out together; scratch: `threads` times scratch_each bytes */
+void pynn_run_products(int dtype, size_t count, const pynn_product *products, size_t threads, void *scratch, size_t scratch_each);
 
 /* Whether a product with so many columns of C is shared out by columns, and not by rows. */
 int pynn_shares_columns(size_t columns, size_t threads, size_t size);

@@ -304,7 +304,7 @@ static void run_stage(const pynn_network *net, const stage *s, size_t rows, cons
         p.activation = s->activation;
         p.parameter = s->parameter;
         p.derivative = derivative;
-        pynn_run_product(net->dtype, &p, threads, scratch, scratch_each);
+        pynn_run_products(net->dtype, 1, &p, threads, scratch, scratch_each);
         return;
     }
     if (s->kind < PYNN_DENSE) {
@@ -500,8 +500,7 @@ enum {
     ROWS_AT_ONCE_LEAST = 256,           /* fewer would pack weights too often */
     ROWS_AT_ONCE_BYTES = 256 * 1024,    /* of activations that stay in a level 2 cache */
     ROWS_EACH_LEAST = 16,               /* for a thread of its own */
-    SHARE_PREDICTION_FROM = 1 << 17,    /* multiply-adds, or so: an activation counts as ACTIVATION_WORK of them */
-    ACTIVATION_WORK = 16,
+    SHARE_PREDICTION_FROM = 1 << 17,    /* multiply-adds */
 };
 
 typedef struct {
@@ -539,7 +538,7 @@ static double work_per_row(const pynn_network *net)
     for (size_t i = 0; i < net->count; i++) {
         const stage *const s = net->stages + i;
         if (s->kind == PYNN_DENSE) work += (double)s->in * (double)s->out;
-        if (s->activation != PYNN_NO_ACTIVATION) work += ACTIVATION_WORK * (double)s->out;
+        if (s->activation != PYNN_NO_ACTIVATION) work += PYNN_ACTIVATION_WORK * (double)s->out;
     }
     return work;
 }
@@ -663,15 +662,20 @@ static double step(pynn_network *net, const pynn_objective *objective, size_t ro
             if (below && below->derivative) pynn_multiply(dtype, threads, rows * below->out, below->derivative, dy);
             continue;
         }
-        if (below) { /* before the weight changes */
-            pynn_product p = pynn_input_gradient_product(rows, s->in, s->out, s->w, s->ld, s->order, dy, s->out, dx, s->in);
-            p.factor = below->derivative;
-            pynn_run_product(dtype, &p, threads, net->scratch, net->scratch_each);
+        pynn_product products[PYNN_MOST_PRODUCTS];
+        size_t n = 0;
+        if (below) {
+            products[n] = pynn_input_gradient_product(rows, s->in, s->out, s->w, s->ld, s->order, dy, s->out, dx, s->in);
+            products[n++].factor = below->derivative;
+            if (!gradients) { /* before the weight changes */
+                pynn_run_products(dtype, 1, products, threads, net->scratch, net->scratch_each);
+                n = 0;
+            }
         }
-        const pynn_product p = pynn_weight_gradient_product(rows, s->in, s->out, dy, s->out, input, ld_input, weight_of(net, s, gradients),
-                                                            s->ld, s->order, learning_rate);
-        pynn_run_product(dtype, &p, threads, net->scratch, net->scratch_each);
-        if (s->b) net->kernels->bias_gradient(rows, s->out, dy, s->out, learning_rate, bias_of(net, s, gradients));
+        products[n++] = pynn_weight_gradient_product(rows, s->in, s->out, dy, s->out, input, ld_input, weight_of(net, s, gradients), s->ld,
+                                                     s->order, learning_rate);
+        if (s->b) products[n++] = pynn_bias_gradient_product(rows, s->out, dy, s->out, bias_of(net, s, gradients), learning_rate);
+        pynn_run_products(dtype, n, products, threads, net->scratch, net->scratch_each);
         void *const swap = dy;
         dy = dx;
         dx = swap;
