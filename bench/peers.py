@@ -166,8 +166,9 @@ def _steps(net: Net, batch: int, quick: bool) -> int:
     return max(4, min(most, 65536 // batch, int(4e8 / (6 * net.weights * batch))))
 
 
-def _measure(entries: list[Entry], result: Result, options: argparse.Namespace, calls_per_unit: int) -> None:
+def _measure(entries: list[Entry], result: Result, options: argparse.Namespace, calls_per_unit: int, cores: timing.Cores) -> None:
     """Try all once, then time the better entry of each contestant in turn, but for the hopeless ones."""
+    cores.wait()
     slots = {entry: entry.slot(result.task, "process_time" if options.cpu_time else "perf_counter") for entry in entries}
     trial = {}
     for entry, slot in slots.items():
@@ -182,7 +183,7 @@ def _measure(entries: list[Entry], result: Result, options: argparse.Namespace, 
             better[entry.name] = entry
     fastest = min(trial.values())
     finalists = {name: slots[entry] for name, entry in better.items() if name == "pynn" or trial[entry] <= HOPELESS * fastest}
-    times = timing.in_turn(finalists, options.rounds, options.turn, pause=options.pause)
+    times = timing.in_turn(finalists, options.rounds, options.turn, options.pause, cores)
     typical = min if options.minimum else median
     for name, entry in better.items():
         result.threads[name] = entry.threads
@@ -233,6 +234,7 @@ def run(options: argparse.Namespace) -> report.Report:
         f"{options.activation} hidden layers, {COSTS[options.cost]}, {NAMES[options.optimizer]}, {options.dtype}; "
         "NumPy arrays in and out"
     )
+    cores = timing.Cores(max(threads))
     entries = [Entry(name, n) for name in names for n in threads if n == 1 or CONTESTANTS[name].threaded]
     results: list[Result] = []
     notes: list[str] = []
@@ -249,11 +251,12 @@ def run(options: argparse.Namespace) -> report.Report:
                         entry.send("prepare", steps)
                         entry.receive()
                 results.append(Result(str(net), batch, task))
-                _measure(taking, results[-1], options, steps)
+                _measure(taking, results[-1], options, steps, cores)
     finally:
         for entry in entries:
             entry.end()
     report.progress("")
+    head["cores"] = str(cores)
     ratios: dict[str, Mapping[str, Mapping[str, float]]] = {}
     for task in tasks:
         lines: dict[str, dict[str, float]] = {}

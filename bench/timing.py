@@ -2,15 +2,23 @@
 
 What runs in one thread is timed by that thread's own clock (``time.thread_time``), which stands still while another program has
 the processor; what may run in several threads by the clock on the wall.
+
+On a rented machine two processors may at times be the two hyperthreads of one core, each half as fast while the other works: then
+two threads gain nothing, whoever's they are. ``slowdown`` tells, by threads' own clocks, which other programs do not disturb.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 import timeit
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
+
+import numpy as np
+
+import pynn
 
 Slot = Callable[[int], float]  # runs a number of calls, returns the seconds they took
 
@@ -33,20 +41,94 @@ def calls_within(slot: Slot, seconds: float) -> int:
         calls = calls * 10 if took < seconds / 100 else calls * 2
 
 
-def in_turn(slots: Mapping[str, Slot], rounds: int, seconds: float, pause: float = 0.0) -> dict[str, list[float]]:
+def slowdown(threads: int) -> float:
+    """How many times longer than alone a thread takes to compute while ``threads`` do: about 1, or 2 where two share a core."""
+    x = np.ones((192, 192), np.float32)
+    before = pynn.get_num_threads()
+
+    def work(number: int, took: list[float], barrier: threading.Barrier) -> None:
+        barrier.wait()
+        began = time.thread_time()
+        for _ in range(6):  # most of a millisecond, in which the interpreter's lock is free
+            pynn.kernels.affine(x, x)
+        took[number] = time.thread_time() - began
+
+    def slowest(number: int) -> float:
+        took, barrier = [0.0] * number, threading.Barrier(number)
+        workers = [threading.Thread(target=work, args=(i, took, barrier)) for i in range(number)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return max(took)
+
+    pynn.set_num_threads(1)
+    try:
+        return slowest(threads) / slowest(1)
+    finally:
+        pynn.set_num_threads(before)
+
+
+class Cores:
+    """Waits until so many threads have cores of their own, for ``patience`` seconds in all; counts rounds measured again."""
+
+    TOO_SLOW = 1.4
+
+    def __init__(self, threads: int, patience: float = 120.0) -> None:
+        """One thread has a core of its own always."""
+        self.threads, self.patience, self.again, self.shared = threads, patience, 0, 0
+
+    def own(self) -> bool:
+        """Whether they have, now."""
+        return self.threads < 2 or slowdown(self.threads) < self.TOO_SLOW
+
+    def wait(self) -> None:
+        """Return when they have, or patience is at its end."""
+        while self.patience > 0 and not self.own():
+            time.sleep(0.1)
+            self.patience -= 0.1
+
+    def good(self) -> bool:
+        """Whether the round that has just been measured counts; it must, once patience is at its end."""
+        if self.own():
+            return True
+        self.shared += self.patience <= 0
+        self.again += self.patience > 0
+        return self.patience <= 0
+
+    def __str__(self) -> str:
+        """What came of it."""
+        if self.threads < 2:
+            return "one thread each"
+        counted = f"; {self.shared} rounds count although they did" if self.shared else ""
+        return f"{self.again} rounds were measured again since {self.threads} processors shared a core{counted}"
+
+
+def in_turn(
+    slots: Mapping[str, Slot], rounds: int, seconds: float, pause: float = 0.0, cores: Cores | None = None
+) -> dict[str, list[float]]:
     """Seconds per call of each slot in each round; a slot's turn takes about ``seconds``, or one call where that is longer.
 
     Each turn begins with an untimed call, which brings its own data into the caches. ``pause`` is slept before each turn, so that
-    threads of the one before that still spin have gone to sleep.
+    threads of the one before that still spin have gone to sleep. A round that ``cores`` finds to have had no cores of its own is
+    measured again.
     """
+    cores = cores or Cores(1)
     calls = {name: calls_within(slot, seconds) for name, slot in slots.items()}
     times: dict[str, list[float]] = {name: [] for name in slots}
-    for _ in range(rounds):
+    while rounds:
+        cores.wait()
+        this = {}
         for name, slot in slots.items():
             if pause:
                 time.sleep(pause)
             slot(1)
-            times[name].append(slot(calls[name]) / calls[name])
+            this[name] = slot(calls[name]) / calls[name]
+        if not cores.good():
+            continue
+        rounds -= 1
+        for name, took in this.items():
+            times[name].append(took)
     return times
 
 

@@ -69,13 +69,11 @@ static void product_part(const product_job *job, const pynn_product *p, size_t i
 {
     void *const c = out_at(p->c, i * p->ld_c + j, job->size);
     const void *const b = at(p->b, j * p->b_column, job->size);
-    if (!p->a) {
-        job->kernels->bias_gradient(p->depth, columns, b, p->b_step, p->learning_rate, c);
-        return;
-    }
-    job->kernels->product(rows, columns, p->depth, at(p->a, i * p->a_row, job->size), p->a_row, p->a_step, b, p->b_step, p->b_column,
-                          at(p->start, j, job->size), p->chains, p->learning_rate, at(p->factor, i * p->ld_c + j, job->size), c, p->ld_c,
-                          job->scratch + slot * job->scratch_each);
+    if (!p->a) job->kernels->bias_gradient(p->depth, columns, b, p->b_step, p->learning_rate, c);
+    else
+        job->kernels->product(rows, columns, p->depth, at(p->a, i * p->a_row, job->size), p->a_row, p->a_step, b, p->b_step, p->b_column,
+                              at(p->start, j, job->size), p->chains, p->learning_rate, at(p->factor, i * p->ld_c + j, job->size), c,
+                              p->ld_c, job->scratch + slot * job->scratch_each);
     if (p->activation != PYNN_NO_ACTIVATION) activate_product(job, p, i, j, rows, columns);
 }
 
@@ -285,12 +283,12 @@ typedef struct elementwise {
     void (*part)(const struct elementwise *job, size_t from, size_t n);
     const pynn_kernels *kernels;
     size_t size, n, each;
-    int which; /* activation, cost or optimizer */
+    int which; /* activation or cost */
     int expensive; /* each element takes as long as ten of a sum */
     double parameter, scale;
-    const pynn_extra *extra;
+    const pynn_update *update;
     const void *a, *b;
-    void *c, *d, *e;
+    void *c, *d;
 } elementwise;
 
 static void elementwise_task(void *context, size_t task, size_t slot)
@@ -334,10 +332,7 @@ static void cost_gradient_part(const elementwise *job, size_t from, size_t n)
     job->kernels->cost_gradient(job->which, job->parameter, n, job->scale, A, B, out_at(job->d, from, job->size), C, 0);
 }
 
-static void update_part(const elementwise *job, size_t from, size_t n)
-{
-    job->kernels->update(job->which, job->b, job->extra, n, C, A, D, out_at(job->e, from, job->size));
-}
+static void update_part(const elementwise *job, size_t from, size_t n) { pynn_update_some(job->update, from, n, A); }
 
 static void multiply_part(const elementwise *job, size_t from, size_t n) { job->kernels->multiply(n, A, C); }
 
@@ -553,35 +548,39 @@ static double norm(int dtype, size_t n, const void *gradients)
     return sqrt(sum);
 }
 
+pynn_update pynn_begin_update(int dtype, pynn_optimizer *o, size_t n, void *parameters, double learning_rate)
+{
+    pynn_update u = {.dtype = dtype, .optimizer = o, .learning_rate = learning_rate, .scale = 1, .count = n, .parameters = parameters};
+    o->steps++;
+    pynn_table(dtype)->prepare(o->kind, o->hyperparameters, o->running, learning_rate, u.constants);
+    return u;
+}
+
+void pynn_update_some(const pynn_update *u, size_t begin, size_t n, const void *gradients)
+{
+    const pynn_kernels *const kernels = pynn_table(u->dtype);
+    const pynn_optimizer *const o = u->optimizer;
+    const size_t size = pynn_size_of(u->dtype), end = begin + n;
+    const pynn_run all = {.end = u->count}, *run = o->runs ? o->run : &all;
+    for (size_t i = 0; i < (o->runs ? o->runs : 1); i++, run++) {
+        const size_t from = run->begin > begin ? run->begin : begin, to = run->end < end ? run->end : end;
+        if (from >= to) continue;
+        const pynn_extra extra = {u->scale, o->clip_value, run->l1, run->l2, 1 - u->learning_rate * run->decay};
+        const int any = extra.scale != 1 || extra.clip < INFINITY || run->l1 != 0 || run->l2 != 0 || run->decay != 0;
+        kernels->update(o->kind, u->constants, any ? &extra : NULL, to - from, u->parameters + from * size,
+                        at(gradients, from - begin, size), out_at(o->state[0], from, size), out_at(o->state[1], from, size));
+    }
+}
+
 NOINLINE void pynn_run_optimizer(int dtype, pynn_optimizer *o, size_t n, void *parameters, const void *gradients, double learning_rate)
 {
-    double constants[UPDATE_CONSTANTS];
-    const size_t size = pynn_size_of(dtype), threads = pynn_get_num_threads();
-    o->steps++;
-    pynn_table(dtype)->prepare(o->kind, o->hyperparameters, o->running, learning_rate, constants);
-    pynn_extra extra = {.scale = 1, .clip = o->clip_value};
+    pynn_update u = pynn_begin_update(dtype, o, n, parameters, learning_rate);
     if (o->clip_norm < INFINITY) {
         const double length = norm(dtype, n, gradients);
-        if (!(length <= o->clip_norm)) extra.scale = o->clip_norm / length;
+        if (!(length <= o->clip_norm)) u.scale = o->clip_norm / length;
     }
-    const pynn_run all = {.end = n}, *run = o->runs ? o->run : &all;
-    for (size_t i = 0; i < (o->runs ? o->runs : 1); i++, run++) {
-        extra.l1 = run->l1;
-        extra.l2 = run->l2;
-        extra.keep = 1 - learning_rate * run->decay;
-        const int any = extra.scale != 1 || extra.clip < INFINITY || run->l1 != 0 || run->l2 != 0 || run->decay != 0;
-        run_elementwise(dtype, threads,
-                        (elementwise){.part = update_part,
-                                      .which = o->kind,
-                                      .expensive = 1,
-                                      .n = run->end - run->begin,
-                                      .extra = any ? &extra : NULL,
-                                      .a = at(gradients, run->begin, size),
-                                      .b = constants,
-                                      .c = out_at(parameters, run->begin, size),
-                                      .d = out_at(o->state[0], run->begin, size),
-                                      .e = out_at(o->state[1], run->begin, size)});
-    }
+    run_elementwise(dtype, pynn_get_num_threads(),
+                    (elementwise){.part = update_part, .expensive = 1, .n = n, .update = &u, .a = gradients});
 }
 
 int pynn_optimize(int dtype, pynn_optimizer *optimizer, size_t n, void *parameters, const void *gradients, double learning_rate)

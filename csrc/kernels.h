@@ -4,12 +4,30 @@
 
 #include <stddef.h>
 
+#include "kernels/table.h"
 #include "pynn.h"
 
 enum {
     PYNN_NO_ACTIVATION = -1,
     PYNN_ACTIVATION_WORK = 16, /* multiply-adds that take as long as an activation, or so */
 };
+
+/* A step of an optimizer, of which parts of the parameters are taken one by one */
+typedef struct {
+    int dtype;
+    const pynn_optimizer *optimizer;
+    double learning_rate, scale; /* of gradients whose norm is limited */
+    double constants[UPDATE_CONSTANTS];
+    size_t count;
+    char *parameters;
+} pynn_update;
+
+/* Counts the step; the optimizer must stay as it is while the step lasts */
+pynn_update pynn_begin_update(int dtype, pynn_optimizer *optimizer, size_t n, void *parameters, double learning_rate);
+/* Parameters begin to begin + n - 1, whose gradients these are */
+void pynn_update_some(const pynn_update *update, size_t begin, size_t n, const void *gradients);
+/* pynn_optimize without its checks, in the arithmetic that there is */
+void pynn_run_optimizer(int dtype, pynn_optimizer *optimizer, size_t n, void *parameters, const void *gradients, double learning_rate);
 
 /* One product in the terms of kernels/products.h: C (rows, columns) = start + A (rows, depth) B (depth, columns), or with a learning
  * rate C -= rate A B; and what is done to C while it is in cache: at most one of C := f(C), derivative := f'(C), or C := C factor. */
@@ -59,10 +77,9 @@ int pynn_multiply_sizes(size_t a, size_t b, size_t *product);
 void pynn_activate_both(int dtype, size_t threads, int activation, double parameter, size_t n, const void *x, void *y, void *derivative);
 void pynn_activate(int dtype, size_t threads, int activation, double parameter, size_t n, const void *x, void *y);
 int pynn_known_objective(const pynn_objective *objective);
-/* pynn_cost and pynn_optimize without their checks, in the arithmetic that there is */
+/* pynn_cost without its checks, in the arithmetic that there is */
 double pynn_objective_cost(int dtype, const pynn_objective *objective, size_t rows, size_t columns, const void *prediction,
                            const void *target, const void *weights);
-void pynn_run_optimizer(int dtype, pynn_optimizer *optimizer, size_t n, void *parameters, const void *gradients, double learning_rate);
 /* dC/dP as pynn_cost_gradient gives it, times factor unless NULL */
 void pynn_objective_gradient(int dtype, size_t threads, const pynn_objective *objective, size_t rows, size_t columns,
                              const void *prediction, const void *target, const void *weights, const void *factor, void *gradient);

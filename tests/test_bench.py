@@ -424,6 +424,36 @@ def test_contestants_take_turns():
     assert timing.ratio(times["a"], times["b"]) == pytest.approx(3)
 
 
+def test_a_round_without_cores_of_its_own_is_measured_again(monkeypatch):
+    answers = iter([2.0, 1.0, 2.0, 1.0, 1.0, 1.0, 1.0])  # before and after each round; waits once before the first
+    monkeypatch.setattr(timing, "slowdown", lambda threads: next(answers))
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    took = iter(range(100))
+
+    def slot(calls):
+        return calls * next(took)
+
+    cores = timing.Cores(2)
+    monkeypatch.setattr(timing, "calls_within", lambda slot, seconds: 1)
+    assert timing.in_turn({"a": slot}, 2, 1e-3, cores=cores) == {"a": [3.0, 5.0]}  # not 1.0, and not the untimed calls
+    assert (cores.again, cores.shared, next(answers, "none left")) == (1, 0, "none left")
+    assert str(cores) == "1 rounds were measured again since 2 processors shared a core"
+
+
+def test_rounds_count_once_patience_is_at_its_end(monkeypatch):
+    monkeypatch.setattr(timing, "slowdown", lambda threads: 2.0)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    cores = timing.Cores(2, patience=1.0)
+    assert len(timing.in_turn({"a": lambda calls: calls * 1e-3}, 3, 1e-3, cores=cores)["a"]) == 3
+    assert cores.shared == 3
+    assert "3 rounds count although they did" in str(cores)
+
+
+def test_slowdown_compares_threads_with_one_alone():
+    assert 0 < timing.slowdown(2) < 20
+    assert timing.Cores(1).own()
+
+
 def test_the_clock_of_a_thread_stands_still_while_it_sleeps():
     assert timing.calls_of(time.sleep, 0.05, clock=time.thread_time)(1) < 0.04 <= timing.calls_of(time.sleep, 0.05)(1)
 

@@ -982,6 +982,14 @@ def test_trainings_with_each_optimizer_on_many_parameters_are_the_specified_oper
         check_training(specification, dtype, 600 + seed, lambda random: ([70, 110, 15, 4], 30, 20), optimizer, pynn.MSE)
 
 
+@pytest.mark.parametrize("name", HYPERPARAMETERS)
+def test_one_sample_at_a_time_with_each_optimizer_is_the_specified_operations(specification, dtype, name):
+    """So many that they take their step while the gradient is made; the larger ones by threads."""
+    for seed, widths in enumerate([[90, 110, 12], [110, 80, 3]] + [[530, 540, 7]] * (name in ("SGD", "Adam"))):
+        optimizer = random_optimizer(generator(5, 700 + seed), name)
+        check_training(specification, dtype, 700 + seed, lambda random, widths=widths: (widths, 3, 1), optimizer, pynn.MSE)
+
+
 def test_the_order_of_rows_and_first_weights_are_written_down(dtype):
     for seed in range(20):
         for name, square in (("glorot_uniform", 6 / 16), ("he_uniform", 6 / 7)):
