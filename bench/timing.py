@@ -3,8 +3,8 @@
 What runs in one thread is timed by that thread's own clock (``time.thread_time``), which stands still while another program has
 the processor; what may run in several threads by the clock on the wall.
 
-On a rented machine two processors may at times be the two hyperthreads of one core, each half as fast while the other works: then
-two threads gain nothing, whoever's they are. ``slowdown`` tells, by threads' own clocks, which other programs do not disturb.
+On a rented machine two processors may at times be the two hyperthreads of one core, each half as fast while the other works; and
+other programs may want them. Two threads then gain nothing, whoever's they are. ``slowdown`` tells.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ def calls_within(slot: Slot, seconds: float) -> int:
 
 
 def slowdown(threads: int) -> float:
-    """How many times longer than alone a thread takes to compute while ``threads`` do: about 1, or 2 where two share a core."""
+    """How much longer ``threads`` take by the clock on the wall than one by its own: about 1; 2 where two share a core."""
     x = np.ones((192, 192), np.float32)
     before = pynn.get_num_threads()
 
-    def work(number: int, took: list[float], barrier: threading.Barrier) -> None:
+    def work(number: int, clock: Callable[[], float], took: list[float], barrier: threading.Barrier) -> None:
         barrier.wait()
-        began = time.thread_time()
+        began = clock()
         for _ in range(6):  # most of a millisecond, in which the interpreter's lock is free
             pynn.kernels.affine(x, x)
-        took[number] = time.thread_time() - began
+        took[number] = clock() - began
 
-    def slowest(number: int) -> float:
+    def slowest(number: int, clock: Callable[[], float]) -> float:
         took, barrier = [0.0] * number, threading.Barrier(number)
-        workers = [threading.Thread(target=work, args=(i, took, barrier)) for i in range(number)]
+        workers = [threading.Thread(target=work, args=(i, clock, took, barrier)) for i in range(number)]
         for worker in workers:
             worker.start()
         for worker in workers:
@@ -64,7 +64,7 @@ def slowdown(threads: int) -> float:
 
     pynn.set_num_threads(1)
     try:
-        return slowest(threads) / slowest(1)
+        return slowest(threads, time.perf_counter) / slowest(1, time.thread_time)
     finally:
         pynn.set_num_threads(before)
 
@@ -101,7 +101,7 @@ class Cores:
         if self.threads < 2:
             return "one thread each"
         counted = f"; {self.shared} rounds count although they did" if self.shared else ""
-        return f"{self.again} rounds were measured again since {self.threads} processors shared a core{counted}"
+        return f"{self.again} rounds were measured again since {self.threads} threads shared a core, or other programs had it{counted}"
 
 
 def in_turn(
