@@ -100,8 +100,8 @@ class Cores:
         """What came of it."""
         if self.threads < 2:
             return "one thread each"
-        counted = f"; {self.shared} rounds count although they did" if self.shared else ""
-        return f"{self.again} rounds were measured again since {self.threads} threads shared a core, or other programs had it{counted}"
+        counted = f"; {self.shared} such rounds count" if self.shared else ""
+        return f"{self.again} rounds measured again, in which {self.threads} threads lacked cores of their own{counted}"
 
 
 def in_turn(

@@ -437,7 +437,7 @@ def test_a_round_without_cores_of_its_own_is_measured_again(monkeypatch):
     monkeypatch.setattr(timing, "calls_within", lambda slot, seconds: 1)
     assert timing.in_turn({"a": slot}, 2, 1e-3, cores=cores) == {"a": [3.0, 5.0]}  # not 1.0, and not the untimed calls
     assert (cores.again, cores.shared, next(answers, "none left")) == (1, 0, "none left")
-    assert str(cores) == "1 rounds were measured again since 2 threads shared a core, or other programs had it"
+    assert str(cores) == "1 rounds measured again, in which 2 threads lacked cores of their own"
 
 
 def test_rounds_count_once_patience_is_at_its_end(monkeypatch):
@@ -446,7 +446,7 @@ def test_rounds_count_once_patience_is_at_its_end(monkeypatch):
     cores = timing.Cores(2, patience=1.0)
     assert len(timing.in_turn({"a": lambda calls: calls * 1e-3}, 3, 1e-3, cores=cores)["a"]) == 3
     assert cores.shared == 3
-    assert "3 rounds count although they did" in str(cores)
+    assert "3 such rounds count" in str(cores)
 
 
 def test_slowdown_compares_threads_with_one_alone():
