@@ -168,6 +168,7 @@ def _steps(net: Net, batch: int, quick: bool) -> int:
 
 def _measure(entries: list[Entry], result: Result, options: argparse.Namespace, calls_per_unit: int, cores: timing.Cores) -> None:
     """Try all once, then time the better entry of each contestant in turn, but for the hopeless ones."""
+    time.sleep(options.pause)
     cores.wait()
     slots = {entry: entry.slot(result.task, "process_time" if options.cpu_time else "perf_counter") for entry in entries}
     trial = {}
@@ -342,9 +343,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pause",
         type=float,
-        default=0.06,
+        default=0.12,
         metavar="SECONDS",
-        help="slept before each turn, since threads of OpenBLAS and others spin on for tens of milliseconds (default: 0.06)",
+        help="slept before each turn, since threads of OpenBLAS spin on for a tenth of a second (default: 0.12)",
     )
     parser.add_argument("--minimum", action="store_true", help="compare fastest rounds, not medians: the same, for two threads")
     report.add_output_options(parser)

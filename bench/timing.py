@@ -124,6 +124,8 @@ def in_turn(
                 time.sleep(pause)
             slot(1)
             this[name] = slot(calls[name]) / calls[name]
+        if pause:
+            time.sleep(pause)
         if not cores.good():
             continue
         rounds -= 1

@@ -142,10 +142,11 @@ const char *pynn_compiler(void) { return "unknown"; }
 typedef struct {
     const char *name, *class_name, *parameter;
     double standard;
-    const char *formula, *derivative;
+    const char *formula, *derivative, *source;
 } function_row;
 
-#define ROW(name, class_name, parameter, standard, formula, derivative) {#name, class_name, parameter, standard, formula, derivative},
+#define ROW(name, class_name, parameter, standard, formula, derivative, source) \
+    {#name, class_name, parameter, standard, formula, derivative, source},
 static const function_row activation_rows[] = {ACTIVATIONS(ROW)}, cost_rows[] = {COSTS(ROW)};
 #undef ROW
 
@@ -156,7 +157,8 @@ static const function_row activation_rows[] = {ACTIVATIONS(ROW)}, cost_rows[] = 
     const char *pynn_##kind##_parameter(size_t i) { return i < pynn_##kind##_count() ? rows[i].parameter : NULL; }          \
     double pynn_##kind##_default(size_t i) { return i < pynn_##kind##_count() ? rows[i].standard : 0; }                     \
     const char *pynn_##kind##_formula(size_t i) { return i < pynn_##kind##_count() ? rows[i].formula : NULL; }              \
-    const char *pynn_##kind##_derivative(size_t i) { return i < pynn_##kind##_count() ? rows[i].derivative : NULL; }
+    const char *pynn_##kind##_derivative(size_t i) { return i < pynn_##kind##_count() ? rows[i].derivative : NULL; }         \
+    const char *pynn_##kind##_source(size_t i) { return i < pynn_##kind##_count() ? rows[i].source : NULL; }
 
 LIST(activation, activation_rows)
 LIST(cost, cost_rows)

@@ -65,7 +65,7 @@ class Cost:
         return f"{type(self).__name__}({given})"
 
 
-_DOCUMENTATION = """The mean of c over samples and outputs (Cost Function), in NumPy's words:
+_DOCUMENTATION = """The mean of c over samples and outputs (Cost Function; {source}), in NumPy's words:
 
     c(p, t) = {formula}
     ∂c/∂p   = {derivative}

@@ -66,6 +66,7 @@ class FunctionInfo(NamedTuple):
     default: float  # of the parameter
     formula: str
     derivative: str
+    source: str  # authors and year
 
 
 def _text(pointer: Any) -> str:
@@ -77,12 +78,12 @@ def _functions(kind: str) -> dict[str, FunctionInfo]:
     """The list of ``kind``, "activation" or "cost", by name."""
     count, default, *texts = (
         getattr(lib, f"pynn_{kind}_{what}")
-        for what in ("count", "default", "name", "class", "parameter", "formula", "derivative")
+        for what in ("count", "default", "name", "class", "parameter", "formula", "derivative", "source")
     )
     rows = (
-        FunctionInfo(i, name, class_name, parameter, default(i), formula, derivative)
+        FunctionInfo(i, name, class_name, parameter, default(i), *rest)
         for i in range(count())
-        for name, class_name, parameter, formula, derivative in ([_text(text(i)) for text in texts],)
+        for name, class_name, parameter, *rest in ([_text(text(i)) for text in texts],)
     )
     return {row.name: row for row in rows}
 

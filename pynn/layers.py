@@ -546,7 +546,7 @@ class Activation(Layer):
         return f"{type(self).__name__}({given})"
 
 
-_DOCUMENTATION = """y = f(x), elementwise (Activation Layers), in NumPy's words:
+_DOCUMENTATION = """y = f(x), elementwise (Activation Layers; {source}), in NumPy's words:
 
     f(x)  = {formula}
     f'(x) = {derivative}

@@ -107,7 +107,7 @@ class Softmax(Layer):
 
 
 class LogSoftmax(Softmax):
-    """y_j = log(e^x_j / Σ_k e^x_k) along each row, as (x_j - m) - log Σ_k e^(x_k - m), m the largest.
+    """y_j = log(e^x_j / Σ_k e^x_k) along each row (Bridle, 1990), as (x_j - m) - log Σ_k e^(x_k - m), m the largest.
 
     So the logarithm is not lost where the probability vanishes. Otherwise as ``Softmax``.
 

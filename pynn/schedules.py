@@ -337,7 +337,7 @@ class OneCycle(Schedule):
 
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """α(s) = ``learning_rate`` / (s + 1) ^ ``power``.
+    """α(s) = ``learning_rate`` / (s + 1) ^ ``power`` (Robbins and Monro, 1951).
 
     >>> InverseScaling(1.0).rates(0, 4).round(3)
     array([1.   , 0.707, 0.577, 0.5  ])
