@@ -98,6 +98,21 @@ def deliver(result: Array, out: Array | None, where: str, name: str = "out") -> 
 _BETWEEN = {"delta": (0.0, np.inf), "quantile": (0.0, 1.0)}  # the ends excluded; parameters that are not here may be any number
 
 
+def _float(value: Any, where: str, name: str) -> float:
+    """``value`` as a float, infinite where it is too large; ``TypeError`` for what is not one number."""
+    number = None
+    if hasattr(value, "__float__") and not np.ndim(value) and np.isrealobj(value):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = np.inf
+        except (TypeError, ValueError):  # what an array of one object holds
+            number = None
+    if number is None:
+        raise TypeError(f"{where}: {name} is {value!r}, wanted a number")
+    return number
+
+
 def as_parameter(value: float, where: str, name: str) -> float:
     """``value`` as a finite float; ``TypeError`` for what is not a number, ``ValueError`` for what is not finite, or outside of
     what a parameter of that name may be.
@@ -105,12 +120,9 @@ def as_parameter(value: float, where: str, name: str) -> float:
     >>> as_parameter(1, "example", "delta")
     1.0
     """
-    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
+    if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{where}: {name} is {value!r}, wanted a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = np.inf
+    number = _float(value, where, name)
     if not np.isfinite(number):
         raise ValueError(f"{where}: {name} is {value!r}, wanted a finite number")
     least, most = _BETWEEN.get(name, (-np.inf, np.inf))
@@ -136,14 +148,7 @@ def as_number(value: Any, where: str, name: str, least: float = 0, below: float 
     >>> as_number(1, "example", "rate", 0)
     1.0
     """
-    if not hasattr(value, "__float__") or np.ndim(value):
-        raise TypeError(f"{where}: {name} is {value!r}, wanted a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = np.inf
-    except (TypeError, ValueError):
-        raise TypeError(f"{where}: {name} is {value!r}, wanted a number") from None
+    number = _float(value, where, name)
     if not least <= number < below:
         end = "up" if below == np.inf else f"up to below {below:g}"
         raise ValueError(f"{where}: {name} is {value!r}, wanted a finite number from {least:g} {end}")

@@ -308,7 +308,7 @@ def test_a_parameter_is_an_argument_a_property_and_part_of_the_repr(name, parame
 
 
 @parameters
-@pytest.mark.parametrize("bad", ["0.1", None, [1], True, 1j], ids=repr)
+@pytest.mark.parametrize("bad", ["0.1", None, [1], True, np.True_, 1j, np.complex64(1j), np.ones(2), np.ones(1)], ids=repr)
 def test_a_parameter_that_is_not_a_number_is_a_type_error(name, parameter, default, other, bad):
     calls = [lambda: kernels.activation(name, np.ones(3), parameter=bad)]
     calls += [lambda: type(layer_of(name))(bad), lambda: kernels.activation_gradient(name, np.ones(3), np.ones(3), parameter=bad)]
