@@ -6,6 +6,7 @@ are checked in C (csrc/arrays.c), and come here only if it declines them.
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -178,6 +179,23 @@ def as_counter(value: int, where: str, name: str) -> int:
     if not 0 <= value < 2**64:
         raise ValueError(f"{where}: {name} is {value}, wanted an integer from 0 up and below 2^64")
     return int(value)
+
+
+def as_integer(value: int, where: str, name: str, least: int) -> int:
+    """``value`` as an integer from ``least`` up; ``TypeError`` or ``ValueError`` for any other.
+
+    >>> as_integer(7, "example", "epochs", 1)
+    7
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{where}: {name} is {value!r}, wanted an integer") from None
+    if isinstance(value, bool) or number < least:
+        raise (TypeError if isinstance(value, bool) else ValueError)(
+            f"{where}: {name} is {value!r}, wanted an integer from {least} up"
+        )
+    return number
 
 
 def as_flag(value: Any, where: str, name: str) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from pynn.network import _counted
+from pynn import checks
 
 
 class Digits(NamedTuple):
@@ -111,7 +111,9 @@ def train_test_split(
     if not 0 < held_out < rows:
         raise ValueError(f"train_test_split: test_size={test_size!r} of {rows} rows leaves one side empty")
     # Named rather than default_rng, which may become another generator
-    random = np.random.Generator(np.random.PCG64(seed if seed is None else _counted(seed, "train_test_split", "seed", 0)))
+    random = np.random.Generator(
+        np.random.PCG64(seed if seed is None else checks.as_integer(seed, "train_test_split", "seed", 0))
+    )
     order = random.permutation(rows)
     if stratify is not None:
         order = order[np.argsort(np.asarray(stratify)[order], kind="stable")]

@@ -12,7 +12,7 @@ import numpy as np
 
 from pynn import checks
 from pynn.layers import Layer, random_generator
-from pynn.network import Network, _counted
+from pynn.network import Network
 from pynn.rows import Dropout
 
 if TYPE_CHECKING:
@@ -217,8 +217,8 @@ def gradcheck(
         raise TypeError(f"gradcheck: tolerance is {tolerance!r}, wanted a number")
     if not 0 < tolerance < 1:
         raise ValueError(f"gradcheck: tolerance is {tolerance!r}, wanted a number between 0 and 1")
-    most = MOST_SAMPLES if samples is None else _counted(samples, "gradcheck", "samples", 1)
-    random = random_generator(_counted(seed, "gradcheck", "seed", 0))
+    most = MOST_SAMPLES if samples is None else checks.as_integer(samples, "gradcheck", "samples", 1)
+    random = random_generator(checks.as_integer(seed, "gradcheck", "seed", 0))
     check = _Check(network, x, y)
     arrays = []
     for layer, owner, name, point, gradient, cost in check.arrays():

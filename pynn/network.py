@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import operator
 import os
 import warnings
 import weakref
@@ -38,18 +37,6 @@ _plan_step = engine.plan_step
 _plan_declined = engine.plan_declined
 
 
-def _counted(value: int, where: str, name: str, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{where}: {name} is {value!r}, wanted an integer") from None
-    if isinstance(value, bool) or number < least:
-        raise (TypeError if isinstance(value, bool) else ValueError)(
-            f"{where}: {name} is {value!r}, wanted an integer from {least} up"
-        )
-    return number
-
-
 class Network:
     """Layers in a row, trained by gradient descent on a cost.
 
@@ -79,7 +66,7 @@ class Network:
         if not isinstance(layers, Iterable):
             raise TypeError(f"Network: layers is {layers!r}, wanted a list of layers")
         self._layers: tuple[Any, ...] = tuple(layers)
-        self._seed = seed if seed is None else _counted(seed, "Network", "seed", 0)
+        self._seed = seed if seed is None else checks.as_integer(seed, "Network", "seed", 0)
         self._dtype = network_dtype(dtype, "Network")
         self._check_layers()
         self._set_cost(costs.MSE() if cost is None else cost)
@@ -522,9 +509,9 @@ class Network:
         >>> list(history)
         ['cost', 'validation_cost', 'validation_r2']
         """
-        batch_size = _counted(batch_size, "fit", "batch_size", 1)
+        batch_size = checks.as_integer(batch_size, "fit", "batch_size", 1)
         if epochs is not None:
-            epochs = _counted(epochs, "fit", "epochs", 0)
+            epochs = checks.as_integer(epochs, "fit", "epochs", 0)
         elif tol is None:
             epochs = 1
         if tol is not None:
@@ -532,14 +519,14 @@ class Network:
                 raise TypeError(f"fit: tol is {tol!r}, wanted a number or None")
             if not 0 <= tol < float("inf"):
                 raise ValueError(f"fit: tol is {tol!r}, wanted a finite number from 0 up, or None")
-        patience = _counted(patience, "fit", "patience", 1)
+        patience = checks.as_integer(patience, "fit", "patience", 1)
         if progress is not None and not callable(progress):
             raise TypeError(f"fit: progress is {progress!r}, wanted a function or None")
         if on_divergence not in ("raise", "ignore"):
             raise ValueError(f'fit: on_divergence is {on_divergence!r}, wanted "raise" or "ignore"')
         named = self._named(metrics, "fit") if metrics is not None else {}
         if steps_per_epoch is not None:
-            steps_per_epoch = _counted(steps_per_epoch, "fit", "steps_per_epoch", 1)
+            steps_per_epoch = checks.as_integer(steps_per_epoch, "fit", "steps_per_epoch", 1)
         callbacks = [] if callbacks is None else training.checked_callbacks(callbacks, "fit")
         singly = bool(callbacks) and any(callable(getattr(each, "on_batch_end", None)) for each in callbacks)
 
