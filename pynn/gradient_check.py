@@ -14,6 +14,7 @@ from pynn import checks
 from pynn.layers import Layer, random_generator
 from pynn.network import Network
 from pynn.rows import Dropout
+from pynn.samples import pair
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -242,7 +243,7 @@ class _Check:
             self.network._bind()  # keeps the values
             self.notes.append(f"The network computes in {network.dtype}; its gradients were checked in float64.")
         self.layers, self.cost = self.network.layers, self.network.cost
-        given, self.target = self.network._pair(x, y)
+        given, self.target = pair(self.network, x, y)
         if not given.size or not self.target.size:
             raise ValueError(f"gradcheck: x has shape {given.shape} and y {self.target.shape}: there is nothing to differentiate")
         self.unit = float(np.finfo(np.float64).eps) / 2

@@ -1,4 +1,7 @@
-"""A network: layers in a row, a cost and an optimizer."""
+"""A network: layers in a row, a cost and an optimizer; its arenas, its plan, its steps.
+
+Data go through :mod:`pynn.samples`, epochs through :mod:`pynn.training`.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from pynn import checks, costs, engine, training
+from pynn import checks, costs, engine, samples, training
 from pynn.costs import Cost
-from pynn.layers import Dense, Layer, Sigmoid, bind_layers, check_features, network_dtype, random_generator
+from pynn.layers import Dense, Layer, Sigmoid, bind_layers, network_dtype, random_generator
 from pynn.optimizers import SGD, Optimizer
 from pynn.rows import Dropout, Softmax
 from pynn.training import History, Progress
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
 
     Metric = Callable[[Array, Array], float]
     Metrics = Sequence[Metric | str] | Mapping[str, Metric]
-
-CHUNK = 2**24  # bytes of a file that are converted at once
 
 _empty = np.empty
 _ndarray = np.ndarray
@@ -351,7 +352,7 @@ class Network:
                 y = _empty(self._out if x.ndim == 1 else (x.shape[0], self._out), self._dtype)
             if not _plan_predict(self._handle, id(x), id(y)):
                 return y
-        x = self._converted(x, "x")
+        x = samples.features(self, x)
         if self._plan is None:
             for layer in self.layers:
                 x = _apply(layer, x)
@@ -383,11 +384,9 @@ class Network:
         >>> net.evaluate(np.ones((4, 2)), np.ones((4, 1)), metrics=["mean_absolute_error"])
         {'cost': 1.0, 'mean_absolute_error': 1.0}
         """
-        weights = None if sample_weight is None else self._weights(sample_weight, x, "evaluate")
-        if metrics is None:
-            prediction, target = self._judged(x, y)
-            return self._cost_of(prediction, target, weights)
-        return self._measures(x, y, weights, self._named(metrics, "evaluate"), "")
+        weights = None if sample_weight is None else samples.weights(self, sample_weight, x, "evaluate")
+        measures = self._measures(x, y, weights, {} if metrics is None else self._named(metrics, "evaluate"))
+        return measures["cost"] if metrics is None else measures
 
     def forward(self, x: ArrayLike) -> Array:
         """Y for ``x`` as in ``predict``, layer by layer, each keeping what its ``backward`` needs.
@@ -397,7 +396,7 @@ class Network:
         >>> net.forward(np.zeros((5, 2))).shape
         (5, 1)
         """
-        y = self._converted(x, "x")
+        y = samples.features(self, x)
         for layer in self.layers:
             y = layer.forward(y)
         return y
@@ -437,7 +436,7 @@ class Network:
                 cost: float = _plan_step(self._handle, self._objective, self._updater, id(x), id(y), rate, id(self._gradients))
                 if cost == cost or not _plan_declined(cost):
                     return cost
-        x, y = self._pair(x, y)
+        x, y = samples.pair(self, x, y)
         rows = 1 if x.ndim == 1 else len(x)
         if not rows:
             return 0.0
@@ -535,31 +534,34 @@ class Network:
         if validation_split:
             if y is None:
                 raise ValueError("fit: validation_split wants x and y as arrays, not batches")
-            (x, y, sample_weight), validation_data = _split(x, y, sample_weight, validation_split)
+            (x, y, sample_weight), validation_data = samples.split(x, y, sample_weight, validation_split)
         weights: Array | None = None
         source: training.Rows | training.Batches
         if y is None:
-            source = self._batches(x, sample_weight, class_weight, steps_per_epoch, singly)
+            step_on_batch = samples.step_on_batch(self, x, sample_weight, class_weight)
+            source = training.Batches(step_on_batch, x, steps_per_epoch, singly)
         else:
             if steps_per_epoch is not None:
                 raise ValueError("fit: steps_per_epoch is for an iterable of batches, without y")
             if sample_weight is not None or class_weight is not None:
-                weights = self._weights(sample_weight, x, "fit", y, class_weight)
-            source = training.Rows(*self._rows(x, y, weights), batch_size, bool(shuffle), weights, singly)
+                weights = samples.weights(self, sample_weight, x, "fit", y, class_weight)
+            step, rows = samples.step_on_rows(self, x, y, weights)
+            source = training.Rows(step, self._generator(), rows, batch_size, bool(shuffle), weights, singly)
 
-        judge: Callable[[], Mapping[str, float]] | None = None
-        names: list[str] = []
+        judged: tuple[Any, Any, Array | None]
+        names: dict[str, str] = {}  # from those in the history to those of what is measured
         if validation_data is not None:
-            judge, names = self._judge(validation_data, named)
+            judged = samples.validation(self, validation_data)
+            names = {"validation_" + name: name for name in ("cost", *named)}
         elif named:
             if y is None:
                 raise ValueError("fit: metrics of batches want validation_data")
-            own_x, own_y = self._pair(x, y) if not _in_file(x, self._dtype) else (x, y)
-            names = list(named)
+            judged = (*samples.kept(self, x, y), None)
+            names = {name: name for name in named}
 
-            def judge() -> Mapping[str, float]:
-                measures = self._measures(own_x, own_y, None, named, "")
-                return {name: measures[name] for name in names}
+        def measure() -> Mapping[str, float]:
+            measures = self._measures(*judged, named)
+            return {name: measures[measured] for name, measured in names.items()}
 
         bar: Any = None
         if verbose:
@@ -568,7 +570,8 @@ class Network:
             bar = display.for_verbose(verbose)
             callbacks = [*callbacks, bar]
         try:
-            return training.fit(source, self, epochs, tol, patience, progress, callbacks, names, judge, on_divergence == "raise")
+            judge, check = measure if names else None, on_divergence == "raise"
+            return training.fit(source, self, epochs, tol, patience, progress, callbacks, list(names), judge, check)
         finally:
             if bar is not None:
                 bar.close()
@@ -623,209 +626,27 @@ class Network:
 
     # ---- within ----------------------------------------------------------------------------------------------------------------
 
-    def _converted(self, x: ArrayLike, name: str) -> Array:
-        first = f"Network, {self.layers[0]!r}"
-        array = checks.as_floats(x, first, name, self._dtype)
-        if self._in is None:
-            if array.ndim not in (1, 2):
-                raise ValueError(f"{first}: {name} has shape {array.shape}, wanted (features,) or (samples, features)")
-        else:
-            check_features(array, first, name, self._in)
-        return array
-
-    def _pair(self, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-        """x and its target in the network's dtype, with rows side by side in memory, and as many of one as of the other."""
-        x = self._converted(x, "x")
-        y = self._target(y, x.shape)
-        x, y = _plain(x), _plain(y)
-        if np.may_share_memory(x, self._parameters) or np.may_share_memory(y, self._parameters):
-            return x.copy(), y.copy()  # training would change them
-        return x, y
-
-    def _target(self, y: ArrayLike, x_shape: tuple[int, ...]) -> Array:
-        """The target of an x of this shape: numbers in the network's dtype, or classes if the cost takes those."""
-        out = self._out if self._plan is not None else None
-        if getattr(self.cost, "takes_labels", False):
-            labels = np.asarray(y)
-            if labels.dtype.kind in "iub" and labels.shape == x_shape[:-1]:
-                labels = labels.astype(np.int64, copy=False)
-                if labels.size and (labels.min() < 0 or (out is not None and labels.max() >= out)):
-                    there = "0 up" if out is None else f"0 to {out - 1}, for the last layer gives {out}"
-                    there += "; pynn.BinaryCrossEntropy() is for one number that tells two classes apart" if out == 1 else ""
-                    raise ValueError(f"Network: y has classes from {labels.min()} to {labels.max()}, wanted {there}")
-                return labels
-        y = checks.as_floats(y, "Network", "y", self._dtype)
-        if y.ndim == len(x_shape) - 1 and out in (1, None):
-            y = y[..., None]  # one number for each sample
-        wanted = (*x_shape[:-1], y.shape[-1] if out is None and y.ndim else out)
-        if y.shape != wanted:
-            if y.ndim == len(x_shape) == 2 and len(y) != x_shape[0]:
-                raise ValueError(f"Network: x has {x_shape[0]} rows and y {len(y)} (shapes {x_shape} and {y.shape})")
-            raise ValueError(
-                f"Network, {self.layers[-1]!r}: y has shape {y.shape}, wanted {wanted} for x of shape {x_shape}"
-                + self._advice_on_classes(y, x_shape)
-            )
-        return y
-
-    def _advice_on_classes(self, y: Array, x_shape: tuple[int, ...]) -> str:
-        """What to do about a y that does not fit but may be classes, one for each sample."""
-        if y.size != math.prod(x_shape[:-1]) or not (y == np.floor(y)).all():
-            return ""
-        if getattr(self.cost, "takes_labels", False):
-            return f"; if it is classes, {x_shape[:-1]} of integers"
-        return "; if it is classes, pynn.SoftmaxCrossEntropy() takes them as they are, other costs want pynn.datasets.one_hot(y)"
-
-    def _weights(
-        self,
-        sample_weight: ArrayLike | None,
-        x: ArrayLike,
-        where: str,
-        y: ArrayLike | None = None,
-        class_weight: Mapping[int, float] | str | None = None,
-    ) -> Array:
-        """The weights (samples,) of the rows of x, times those of their classes, in the network's dtype, checked."""
-        import inspect
-
-        shape = np.shape(x)
-        if len(shape) != 2:
-            raise ValueError(f"{where}: x has shape {shape}, wanted (samples, features) where samples have weights")
-        rows = shape[0]
-        try:
-            inspect.signature(self.cost).bind(None, None, None)
-        except TypeError:
-            raise TypeError(f"{where}: sample_weight or class_weight with a cost that takes none, {self.cost!r}") from None
-        weights = np.ones(rows) if sample_weight is None else training.checked_weights(sample_weight, rows, where)
-        given = ["sample_weight"] if sample_weight is not None else []
-        with np.errstate(over="ignore"):
-            if class_weight is not None and y is not None:
-                weights = weights * training.class_weights(y, class_weight, where)
-                given.append("class_weight")
-            rounded = weights.astype(self._dtype)
-        training.checked_weights(rounded, rows, where, f"{' times '.join(given)}, in {self._dtype},")
-        return rounded
-
-    def _cost_of(self, prediction: Array, target: Array, weights: Array | None) -> float:
-        cost: Any = self.cost
-        return float(cost(prediction, target) if weights is None else cost(prediction, target, weights))
-
-    def _rows(self, x: Any, y: Any, weights: Array | None) -> tuple[training.Step, np.random.Generator, int]:
-        """How to train on rows of x and y, with what random numbers, and how many rows there are."""
+    def _generator(self) -> np.random.Generator:
+        """What shuffles, with a lock of this process's own."""
         if self._process != os.getpid():  # a thread of the parent may have held the generator's lock at the fork, for ever
             self._random, self._process = copy.deepcopy(self._random), os.getpid()
-        if _in_file(x, self._dtype) or _in_file(y, self._dtype):
-            return self._rows_in_file(x, y, weights)
-        x, y = self._pair(x, y)
-        if x.ndim != 2:
-            raise ValueError(f"fit: x has shape {x.shape}, wanted (samples, features)")
-        if self._trains_in_c():
-            y = y.astype(self._dtype, copy=False)  # classes, once for all epochs
-
-        def step(order: NDArray[np.int64] | None, first: int, rows: int, batch: int, costs: NDArray[np.float64]) -> None:
-            self._train(x, y, order, first, rows, batch, costs, weights)
-
-        return step, self._random, len(x)
-
-    def _rows_in_file(self, x: Any, y: Any, weights: Array | None) -> tuple[training.Step, np.random.Generator, int]:
-        """The same where x or y is a file whose numbers C does not take as they lie: a part of it is converted at a time."""
-        x, y = np.asarray(x), np.asarray(y)
-        if x.ndim != 2 or not y.ndim:
-            raise ValueError(f"fit: x has shape {x.shape}, wanted (samples, features); y has shape {y.shape}")
-        if len(x) != len(y):
-            raise ValueError(f"Network: x has {len(x)} rows and y {len(y)} (shapes {x.shape} and {y.shape})")
-        self._pair(x[:1], y[:1])
-        of_a_row = self._dtype.itemsize * (x.shape[1] + y[:1].size)
-
-        def step(order: NDArray[np.int64] | None, first: int, rows: int, batch: int, costs: NDArray[np.float64]) -> None:
-            at_once = batch * max(1, CHUNK // (batch * of_a_row))
-            for begin in range(first, first + rows, at_once):
-                end = min(begin + at_once, first + rows)
-                chosen: Any = slice(begin, end) if order is None else order[begin:end]
-                some_x, some_y = self._pair(x[chosen], y[chosen])
-                some = costs[begin // batch : -(-end // batch)]
-                self._train(some_x, some_y, None, 0, end - begin, batch, some, None if weights is None else weights[chosen])
-
-        return step, self._random, len(x)
-
-    def _batches(
-        self,
-        batches: Any,
-        sample_weight: ArrayLike | None,
-        class_weight: Mapping[int, float] | str | None,
-        steps: int | None,
-        singly: bool,
-    ) -> training.Batches:
-        """How to train on an iterable of batches."""
-        if isinstance(batches, np.ndarray) or not isinstance(batches, Iterable):
-            advice = f"; a {type(batches).__name__} is to be called for them" if callable(batches) else ""
-            raise TypeError(
-                f"fit: y has dtype object (None), wanted numbers; without y, x is an iterable of batches (x, y){advice}"
-            )
-        if sample_weight is not None or isinstance(class_weight, str):
-            raise ValueError("fit: weights of batches come with them, as (x, y, sample_weight); class_weight may be a dict")
-
-        def step(batch: Any) -> tuple[float, int, float]:
-            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                raise TypeError(f"fit: a batch is a {type(batch).__name__}, wanted (x, y) or (x, y, sample_weight)")
-            given, weights = batch[2] if len(batch) == 3 else None, None
-            x, y = self._pair(batch[0], batch[1])
-            rows = len(x)
-            if x.ndim != 2 or not rows:
-                raise ValueError(f"fit: a batch's x has shape {x.shape}, wanted (samples, features) with at least one sample")
-            if given is not None or class_weight is not None:
-                weights = self._weights(given, x, "fit", batch[1], class_weight)
-            costs = _empty(1)
-            self._train(x, y, None, 0, rows, rows, costs, weights)
-            return costs.item(), rows, float(rows) if weights is None else training.batch_weights(weights, rows)[0]
-
-        return training.Batches(step, batches, steps, singly)
+        return self._random
 
     def _named(self, metrics: Metrics, where: str) -> dict[str, Metric]:
         from pynn.metrics import named
 
         return named(metrics, where, 0.0 if isinstance(self.cost, costs.BinaryCrossEntropy) else 0.5)
 
-    def _judged(self, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-        """The predictions for x, and the target they are compared with."""
-        if not _in_file(x, self._dtype):
-            x, target = self._pair(x, y)
-            return self.predict(x), target
-        rows = np.asarray(x)
-        target = self._target(y, rows.shape)
-        prediction = self.predict(self._converted(rows[:0], "x"))
-        prediction = np.empty((len(rows), *prediction.shape[1:]), self._dtype)
-        at_once = max(1, CHUNK // (self._dtype.itemsize * max(1, rows.shape[-1])))
-        for begin in range(0, len(rows), at_once):  # a row has the same bits in any batch
-            prediction[begin : begin + at_once] = self.predict(rows[begin : begin + at_once])
-        return prediction, target
-
-    def _measures(
-        self, x: ArrayLike, y: ArrayLike, weights: Array | None, metrics: Mapping[str, Metric], prefix: str
-    ) -> dict[str, float]:
-        prediction, target = self._judged(x, y)
-        measures = {prefix + "cost": self._cost_of(prediction, target, weights)}
+    def _measures(self, x: ArrayLike, y: ArrayLike, weights: Array | None, metrics: Mapping[str, Metric]) -> dict[str, float]:
+        prediction, target = samples.judged(self, x, y)
+        given = (prediction, target) if weights is None else (prediction, target, weights)
+        measures = {"cost": float(self._cost(*given))}
         for name, metric in metrics.items():
             number = metric(prediction, target)
             if np.ndim(number):
                 raise TypeError(f"the metric {name!r} gave an array of shape {np.shape(number)}, wanted a number")
-            measures[prefix + name] = float(number)
+            measures[name] = float(number)
         return measures
-
-    def _judge(self, data: Sequence[Any], metrics: Mapping[str, Metric]) -> tuple[Callable[[], Mapping[str, float]], list[str]]:
-        """What measures the validation data after an epoch, and the names of its numbers."""
-        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            raise TypeError(f"fit: validation_data is a {type(data).__name__}, wanted (x, y) or (x, y, sample_weight)")
-        x, y = data[:2]
-        if not _in_file(x, self._dtype):
-            x, y = self._pair(x, y)
-        if np.ndim(x) != 2 or not len(x):
-            raise ValueError(
-                f"fit: validation_data has x of shape {np.shape(x)}, wanted (samples, features), at least one sample"
-            )
-        weights = None if len(data) == 2 or data[2] is None else self._weights(data[2], x, "fit")
-        return (
-            lambda: self._measures(x, y, weights, metrics, "validation_"),
-            ["validation_cost", *("validation_" + name for name in metrics)],
-        )
 
     def _trains_in_c(self) -> bool:
         return self._plan is not None and self._objective is not None and self._updater is not None
@@ -882,39 +703,6 @@ class Network:
                     for dropout, step in before[1]:
                         dropout.step = step
                 raise
-
-
-def _plain(array: Array) -> Array:
-    flags = array.flags
-    return array if flags.c_contiguous and flags.aligned else np.require(array, requirements=["C", "A"])
-
-
-def _in_file(array: Any, dtype: np.dtype[Any]) -> bool:
-    """Whether it lies in a file, perhaps larger than memory, that C cannot read as it is."""
-    if not isinstance(array, _ndarray) or (array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned):
-        return False
-    owner: Any = array
-    while isinstance(owner, _ndarray) and not isinstance(owner, np.memmap):
-        owner = owner.base
-    return owner is not None and isinstance(owner, np.memmap)
-
-
-def _split(x: Any, y: Any, sample_weight: Any, part: float) -> tuple[Any, Any]:
-    """(x, y, sample_weight) without the last ``part`` of their rows, and these."""
-    if isinstance(part, bool) or not isinstance(part, (float, np.floating)) or not 0 < part < 1:
-        raise ValueError(f"fit: validation_split is {part!r}, wanted a number between 0 and 1")
-    arrays: list[Any] = [
-        each if isinstance(each, np.ndarray) or each is None else np.asarray(each) for each in (x, y, sample_weight)
-    ]
-    sizes = {each.shape[:1] for each in arrays if each is not None}
-    if len(sizes) > 1 or () in sizes:
-        shapes = ", ".join(str(each.shape) for each in arrays if each is not None)
-        raise ValueError(f"fit: validation_split wants as many rows of each, got shapes {shapes}")
-    rows = len(arrays[0])
-    kept = int(rows * (1.0 - part))
-    if not 0 < kept < rows:
-        raise ValueError(f"fit: validation_split is {part!r}, which leaves {kept} of {rows} rows to train on")
-    return [None if each is None else each[:kept] for each in arrays], [None if each is None else each[kept:] for each in arrays]
 
 
 def _apply(layer: Any, x: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynn import checks
+from pynn import checks, samples
 from pynn.rows import Dropout
 from pynn.training import DivergenceError, History
 
@@ -55,10 +55,10 @@ def fit_lbfgs(
     l2 = checks.as_parameter(l2, "fit_lbfgs", "l2")
     if l2 < 0:
         raise ValueError(f"fit_lbfgs: l2 is {l2!r}, wanted a number from 0 up")
-    x, y = network._pair(x, y)
+    x, y = samples.pair(network, x, y)
     if x.ndim != 2 or not len(x):
         raise ValueError(f"fit_lbfgs: x has shape {x.shape}, wanted (samples, features) with at least one sample")
-    given: tuple[Any, ...] = () if sample_weight is None else (network._weights(sample_weight, x, "fit_lbfgs"),)
+    given: tuple[Any, ...] = () if sample_weight is None else (samples.weights(network, sample_weight, x, "fit_lbfgs"),)
     penalized = np.zeros(network.parameters.size)
     for _, name, begin, end in network._runs:
         penalized[begin:end] = l2 if name != "bias" else 0.0

@@ -1,4 +1,4 @@
-"""Network.fit beyond epochs and batches: weights, labels, validation, iterables, files, divergence, histories."""
+"""pynn/samples.py, and Network.fit beyond epochs: weights, labels, validation, iterables, files, divergence, histories."""
 
 import importlib.util
 import math
@@ -9,7 +9,7 @@ import pytest
 from support import digest, output, same_bits, values
 
 import pynn
-from pynn import training
+from pynn import samples, training
 from pynn.training import History
 
 
@@ -473,7 +473,7 @@ def test_batches_that_make_no_sense_are_refused(batches, options, error, message
 
 @pytest.mark.parametrize("kind", ["float32", "float64", ">f8", "uint8", "fortran"])
 def test_a_file_trains_as_an_array_does(tmp_path, dtype, kind, monkeypatch):
-    monkeypatch.setattr(pynn.network, "CHUNK", 300)
+    monkeypatch.setattr(samples, "CHUNK", 300)
     x, y = task(200)
     x = (100 * (x + 1)).astype(np.uint8) if kind == "uint8" else x
     order = "F" if kind == "fortran" else "C"
