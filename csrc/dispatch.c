@@ -157,7 +157,7 @@ static const function_row activation_rows[] = {ACTIVATIONS(ROW)}, cost_rows[] = 
     const char *pynn_##kind##_parameter(size_t i) { return i < pynn_##kind##_count() ? rows[i].parameter : NULL; }          \
     double pynn_##kind##_default(size_t i) { return i < pynn_##kind##_count() ? rows[i].standard : 0; }                     \
     const char *pynn_##kind##_formula(size_t i) { return i < pynn_##kind##_count() ? rows[i].formula : NULL; }              \
-    const char *pynn_##kind##_derivative(size_t i) { return i < pynn_##kind##_count() ? rows[i].derivative : NULL; }         \
+    const char *pynn_##kind##_derivative(size_t i) { return i < pynn_##kind##_count() ? rows[i].derivative : NULL; }        \
     const char *pynn_##kind##_source(size_t i) { return i < pynn_##kind##_count() ? rows[i].source : NULL; }
 
 LIST(activation, activation_rows)

@@ -59,7 +59,7 @@ PYNN_API const char *pynn_activation_parameter(size_t index);  /* "negative_slop
 PYNN_API double pynn_activation_default(size_t index);         /* of its parameter */
 PYNN_API const char *pynn_activation_formula(size_t index);    /* "1 / (1 + exp(-x))" */
 PYNN_API const char *pynn_activation_derivative(size_t index); /* "exp(-abs(x)) / (1 + exp(-abs(x))) ** 2" */
-PYNN_API const char *pynn_activation_source(size_t index);     /* authors and year */
+PYNN_API const char *pynn_activation_source(size_t index);     /* "Nair and Hinton, 2010" */
 
 /* ---- costs and optimizers, likewise: kernels/cost_list.h, kernels/optimizer_list.h ---------------------------------- */
 
@@ -70,7 +70,7 @@ PYNN_API const char *pynn_cost_parameter(size_t index);  /* "delta", or "" */
 PYNN_API double pynn_cost_default(size_t index);         /* of its parameter */
 PYNN_API const char *pynn_cost_formula(size_t index);    /* "(p - t) ** 2" */
 PYNN_API const char *pynn_cost_derivative(size_t index); /* "2 * (p - t)" */
-PYNN_API const char *pynn_cost_source(size_t index);     /* authors and year */
+PYNN_API const char *pynn_cost_source(size_t index);     /* "Legendre, 1805" */
 PYNN_API size_t pynn_optimizer_count(void);
 PYNN_API const char *pynn_optimizer_name(size_t index); /* "adam" */
 PYNN_API size_t pynn_optimizer_states(size_t index);    /* how many arrays of state it keeps */

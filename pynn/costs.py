@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 
 
 class Cost:
-    """C = 1/n Σ c(ŷ, y) over all samples and outputs. The classes derived from it follow from the list of costs in the C core.
+    """C = 1/n Σ c(ŷ, y) over all samples and outputs (Cost Function). The classes derived from it follow from the list of costs
+    in the C core.
 
     A cost is any object that can be called with a prediction and a target, of the same shape, and has ``gradient``; one that
     takes ``sample_weight`` as a third argument of both can be trained with weights.
+
+    >>> import pynn
+    >>> isinstance(pynn.MSE(), pynn.Cost)
+    True
     """
 
     name: str = ""
@@ -65,7 +70,7 @@ class Cost:
         return f"{type(self).__name__}({given})"
 
 
-_DOCUMENTATION = """The mean of c over samples and outputs (Cost Function; {source}), in NumPy's words:
+_DOCUMENTATION = """The mean of c over samples and outputs ({source}), in NumPy's words:
 
     c(p, t) = {formula}
     ∂c/∂p   = {derivative}

@@ -66,7 +66,7 @@ class FunctionInfo(NamedTuple):
     default: float  # of the parameter
     formula: str
     derivative: str
-    source: str  # authors and year
+    source: str  # who published it, and when
 
 
 def _text(pointer: Any) -> str:
@@ -81,9 +81,9 @@ def _functions(kind: str) -> dict[str, FunctionInfo]:
         for what in ("count", "default", "name", "class", "parameter", "formula", "derivative", "source")
     )
     rows = (
-        FunctionInfo(i, name, class_name, parameter, default(i), *rest)
+        FunctionInfo(i, name, class_name, parameter, default(i), formula, derivative, source)
         for i in range(count())
-        for name, class_name, parameter, *rest in ([_text(text(i)) for text in texts],)
+        for name, class_name, parameter, formula, derivative, source in ([_text(text(i)) for text in texts],)
     )
     return {row.name: row for row in rows}
 
@@ -273,7 +273,12 @@ IN_MAJOR: int = lib.PYNN_IN_MAJOR
 
 
 def weight_in_c_order(in_features: int, out_features: int) -> bool:
-    """Whether a Dense layer of this shape does best to keep its weight in C order, (out, in), rather than transposed."""
+    """Whether a Dense layer of this shape does best to keep its weight in C order, (out, in), rather than transposed.
+
+    >>> import pynn
+    >>> pynn.kernels.weight_in_c_order(64, 1)
+    True
+    """
     order: int = lib.pynn_weight_order(in_features, out_features)
     return order == OUT_MAJOR
 

@@ -45,7 +45,7 @@ def _uniform(limit: float, shape: tuple[int, ...], random: np.random.Generator) 
 
 
 def glorot_uniform(shape: tuple[int, int], random: np.random.Generator) -> Array:
-    """Uniform on ±√(6 / (in + out)) (Glorot and Bengio, 2010).
+    """w ~ U(-a, a), a = √(6 / (in + out)) (Glorot and Bengio, 2010).
 
     >>> import numpy as np
     >>> bool(np.abs(glorot_uniform((3, 3), np.random.default_rng(0))).max() <= 1.0)
@@ -55,7 +55,7 @@ def glorot_uniform(shape: tuple[int, int], random: np.random.Generator) -> Array
 
 
 def he_uniform(shape: tuple[int, int], random: np.random.Generator) -> Array:
-    """Uniform on ±√(6 / in) (He et al., 2015), for layers before a ReLU.
+    """w ~ U(-a, a), a = √(6 / in) (He et al., 2015), for layers before a ReLU.
 
     >>> import numpy as np
     >>> bool(np.abs(he_uniform((3, 6), np.random.default_rng(0))).max() <= 1.0)
@@ -65,7 +65,7 @@ def he_uniform(shape: tuple[int, int], random: np.random.Generator) -> Array:
 
 
 def lecun_uniform(shape: tuple[int, int], random: np.random.Generator) -> Array:
-    """Uniform on ±√(3 / in) (LeCun et al., 1998), for layers before a SELU (Klambauer et al., 2017).
+    """w ~ U(-a, a), a = √(3 / in) (LeCun et al., 1998), for layers before a SELU (Klambauer et al., 2017).
 
     >>> import numpy as np
     >>> bool(np.abs(lecun_uniform((3, 3), np.random.default_rng(0))).max() <= 1.0)
@@ -123,7 +123,7 @@ def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], r: NDArray
 
 
 def normal(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.float64]:
-    """Standard normal numbers: the inverse of their distribution at uniform ones (Wichura, 1988), relative error below 1e-15.
+    """w ~ N(0, 1) as Φ⁻¹(u), u ~ U(0, 1), the inverse of its distribution (Wichura, 1988); relative error below 1e-15.
 
     One uniform number of 53 bits each; the largest that can come out is 8.3.
 
@@ -141,7 +141,7 @@ def normal(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.fl
 
 
 def glorot_normal(shape: tuple[int, int], random: np.random.Generator) -> Array:
-    """Normal with the variance 2 / (in + out) (Glorot and Bengio, 2010); not truncated.
+    """w ~ N(0, σ²), σ² = 2 / (in + out) (Glorot and Bengio, 2010); not truncated.
 
     >>> import numpy as np
     >>> bool(abs(glorot_normal((200, 200), np.random.default_rng(0)).std() / 0.0707107 - 1) < 0.02)
@@ -151,7 +151,7 @@ def glorot_normal(shape: tuple[int, int], random: np.random.Generator) -> Array:
 
 
 def he_normal(shape: tuple[int, int], random: np.random.Generator) -> Array:
-    """Normal with the variance 2 / in (He et al., 2015), for layers before a ReLU; not truncated.
+    """w ~ N(0, σ²), σ² = 2 / in (He et al., 2015), for layers before a ReLU; not truncated.
 
     >>> import numpy as np
     >>> bool(abs(he_normal((200, 200), np.random.default_rng(0)).std() / 0.1 - 1) < 0.02)
@@ -161,7 +161,7 @@ def he_normal(shape: tuple[int, int], random: np.random.Generator) -> Array:
 
 
 def lecun_normal(shape: tuple[int, int], random: np.random.Generator) -> Array:
-    """Normal with the variance 1 / in (LeCun et al., 1998), for layers before a SELU (Klambauer et al., 2017); not truncated.
+    """w ~ N(0, σ²), σ² = 1 / in (LeCun et al., 1998), for layers before a SELU (Klambauer et al., 2017); not truncated.
 
     >>> import numpy as np
     >>> bool(abs(lecun_normal((200, 200), np.random.default_rng(0)).std() / 0.0707107 - 1) < 0.02)
@@ -174,7 +174,7 @@ def lecun_normal(shape: tuple[int, int], random: np.random.Generator) -> Array:
 
 
 def orthogonal(shape: tuple[int, int], random: np.random.Generator) -> Array:
-    """Rows, or columns if there are fewer of them, of length 1 and at right angles, any such alike (Saxe et al., 2014).
+    """W Wᵀ = 1, or Wᵀ W = 1 if there are fewer columns than rows, any such W as likely as another (Saxe et al., 2014).
 
     A matrix of normal numbers, made orthogonal by classical Gram-Schmidt in blocks of 32 rows, twice, which keeps the angles
     right to the last digits (Barlow and Smoktunowicz, 2013). In float64, with sums in the order of :mod:`pynn.kernels`.
@@ -200,7 +200,7 @@ def orthogonal(shape: tuple[int, int], random: np.random.Generator) -> Array:
 
 
 def zeros(shape: tuple[int, int], random: np.random.Generator) -> Array:
-    """All zero; draws nothing.
+    """w = 0; draws nothing.
 
     >>> import numpy as np
     >>> zeros((1, 2), np.random.default_rng(0))
@@ -210,7 +210,7 @@ def zeros(shape: tuple[int, int], random: np.random.Generator) -> Array:
 
 
 class constant:
-    """All ``value``, a finite number; draws nothing. ``Dense(3, 2, initializer=constant(0.5))``.
+    """w = ``value``, a finite number; draws nothing. ``Dense(3, 2, initializer=constant(0.5))``.
 
     >>> import numpy as np
     >>> constant(0.5)((1, 2), np.random.default_rng(0))

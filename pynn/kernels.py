@@ -6,6 +6,9 @@ floating-point arguments (float64 if any of them is float64, or if none is float
 of a new array; it must have exactly that shape and dtype, and may overlap an input. :mod:`pynn.reference` has the same
 functions in plain NumPy.
 
+A name in brackets, such as (Forward Pass), is the section of *The Mathematics Behind Neural Networks* that an equation is from.
+docs/mathematics.md follows these sections, and derives each gradient from the equation of its function.
+
 Errors: complex, object or string data is a ``TypeError``, and so is an ``out`` of another dtype; shapes that do not go together
 are a ``ValueError``. NaN and infinity flow through as IEEE-754 says.
 """
@@ -295,7 +298,8 @@ def softmax(x: ArrayLike, out: Array | None = None) -> Array:
 
 
 def log_softmax(x: ArrayLike, out: Array | None = None) -> Array:
-    """y_j = log(e^x_j / Σ_k e^x_k) along each row, as (x_j - m) - log Σ_k e^(x_k - m) with m the row's largest.
+    """y_j = log(e^x_j / Σ_k e^x_k) along each row, as (x_j - m) - log Σ_k e^(x_k - m) with m the row's largest
+    (Bridle, 1990).
 
     Arguments and infinite numbers are as in ``softmax``.
 
@@ -466,7 +470,7 @@ def layer_norm_scale_gradient(x: ArrayLike, statistics: ArrayLike, y_gradient: A
 
 
 def standardize(x: ArrayLike, mean: ArrayLike | None, deviation: ArrayLike, out: Array | None = None) -> Array:
-    """y_j = (x_j - mean_j) / deviation_j, a difference and a quotient for each element.
+    """y_j = (x_j - mean_j) / deviation_j, a difference and a quotient for each element (LeCun et al., 1998).
 
     ``x`` (features,) or (samples, features), which shape the result has too; ``mean`` (features,), or None for zeros, and
     ``deviation`` (features,). With ``mean`` None it is the gradient: ∂C/∂X = ∂C/∂Y / deviation. ``out`` may be ``x``.
@@ -594,7 +598,7 @@ def cost_gradient(
     out: Array | None = None,
     parameter: float | None = None,
 ) -> Array:
-    """∂C/∂Y of ``cost``, of the prediction's shape and dtype; ``out`` may be either of prediction and target.
+    """∂C/∂Y = 1/n ∂c/∂ŷ of ``cost``, of the prediction's shape and dtype; ``out`` may be either of prediction and target.
 
     >>> import numpy as np, pynn
     >>> pynn.kernels.cost_gradient("mae", np.array([1.0, 2.0]), np.array([0.0, 0.0]))

@@ -475,7 +475,12 @@ def check_features(array: Array, where: str, name: str, features: int, verb: str
 
 
 class Activation(Layer):
-    """Y = f(X), elementwise. The classes derived from it follow from the list of activations in the C core."""
+    """Y = f(X), elementwise (Activation Layers). The classes derived from it follow from the list of activations in the C core.
+
+    >>> import pynn
+    >>> isinstance(pynn.ReLU(), pynn.Activation)
+    True
+    """
 
     name: str = ""
     _parameter: float | None = None
@@ -546,7 +551,7 @@ class Activation(Layer):
         return f"{type(self).__name__}({given})"
 
 
-_DOCUMENTATION = """y = f(x), elementwise (Activation Layers; {source}), in NumPy's words:
+_DOCUMENTATION = """y = f(x), elementwise ({source}), in NumPy's words:
 
     f(x)  = {formula}
     f'(x) = {derivative}

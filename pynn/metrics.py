@@ -81,7 +81,7 @@ def _classes(
 
 
 def accuracy(prediction: ArrayLike, target: ArrayLike, threshold: float = 0.5) -> float:
-    """The fraction of samples whose class is right.
+    """A = 1/n Σ [y = ŷ], the fraction of the n samples whose class y is the right one ŷ (Finley, 1884).
 
     >>> import numpy as np
     >>> accuracy(np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]]), np.array([0, 1, 1]))
@@ -94,8 +94,8 @@ def accuracy(prediction: ArrayLike, target: ArrayLike, threshold: float = 0.5) -
 
 
 def top_k_accuracy(prediction: ArrayLike, target: ArrayLike, k: int = 5) -> float:
-    """The fraction of samples whose class is among the ``k`` of the greatest scores; of equal scores the later class goes
-    before. ``prediction`` is (samples, classes).
+    """A_k = 1/n Σ [rank of ŷ <= ``k``], the fraction of samples whose class ŷ is among the ``k`` of the greatest scores
+    (Russakovsky et al., 2015); of equal scores the later class goes before. ``prediction`` is (samples, classes).
 
     >>> import numpy as np
     >>> top_k_accuracy(np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]]), np.array([1, 2]), k=2)
@@ -114,7 +114,8 @@ def top_k_accuracy(prediction: ArrayLike, target: ArrayLike, k: int = 5) -> floa
 def confusion_matrix(
     prediction: ArrayLike, target: ArrayLike, classes: int | None = None, threshold: float = 0.5
 ) -> NDArray[np.int64]:
-    """How many samples of class i (row) were taken for class j (column): (classes, classes) of int64.
+    """M_ij = Σ [ŷ = i] [y = j], how many samples of class i (row) were taken for class j (column) (Miller and Nicely, 1955):
+    (classes, classes) of int64.
 
     ``classes`` defaults to the columns of the prediction, or else to the greatest class there is plus one, at least 2.
 
@@ -160,7 +161,7 @@ def _averaged(
 
 
 def precision(prediction: ArrayLike, target: ArrayLike, average: str = "auto", threshold: float = 0.5) -> float:
-    """True positives / (true positives + false positives); 0 where nothing was taken for the class.
+    """P = TP / (TP + FP), of true and false positives (Kent et al., 1955); 0 where nothing was taken for the class.
 
     ``average`` is ``"binary"``, for class 1 of two; ``"macro"``, the mean over the classes that occur in prediction or target;
     ``"micro"``, of all classes' counts together; or ``"auto"``: binary for one score, or classes 0 and 1, else macro.
@@ -173,7 +174,8 @@ def precision(prediction: ArrayLike, target: ArrayLike, average: str = "auto", t
 
 
 def recall(prediction: ArrayLike, target: ArrayLike, average: str = "auto", threshold: float = 0.5) -> float:
-    """True positives / (true positives + false negatives); 0 where the class is not in the target. ``average`` as in precision.
+    """R = TP / (TP + FN), of true positives and false negatives (Kent et al., 1955); 0 where the class is not in the target.
+    ``average`` is as in ``precision``.
 
     >>> import numpy as np
     >>> recall(np.array([1, 1, 0, 0]), np.array([1, 0, 0, 0]))
@@ -183,8 +185,8 @@ def recall(prediction: ArrayLike, target: ArrayLike, average: str = "auto", thre
 
 
 def f1(prediction: ArrayLike, target: ArrayLike, average: str = "auto", threshold: float = 0.5) -> float:
-    """2 · true positives / (2 · true positives + false positives + false negatives), the harmonic mean of precision and recall;
-    0 where there is nothing to count. ``average`` as in precision.
+    """F₁ = 2 P R / (P + R) = 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall (van Rijsbergen, 1979); 0 where
+    there is nothing to count. ``average`` is as in ``precision``.
 
     >>> import numpy as np
     >>> f1(np.array([1, 1, 0, 0]), np.array([1, 0, 0, 0]))
@@ -209,7 +211,8 @@ def _sum(values: NDArray[np.float64]) -> float:
 
 
 def mean_absolute_error(prediction: ArrayLike, target: ArrayLike) -> float:
-    """1/n Σ abs(y - ŷ) over all samples and outputs; (samples,) or (samples, outputs). NaN where a difference is not finite.
+    """MAE = 1/n Σ |y - ŷ| over all n numbers (Boscovich, 1757); (samples,) or (samples, outputs). NaN where a difference is not
+    finite.
 
     >>> import numpy as np
     >>> mean_absolute_error(np.array([1.0, 2.0]), np.array([0.0, 4.0]))
@@ -220,7 +223,7 @@ def mean_absolute_error(prediction: ArrayLike, target: ArrayLike) -> float:
 
 
 def r2(prediction: ArrayLike, target: ArrayLike) -> float:
-    """R² = 1 - Σ (y - ŷ)² / Σ (ŷ - mean ŷ)², the coefficient of determination, its mean over the outputs.
+    """R² = 1 - Σ (y - ŷ)² / Σ (ŷ - mean ŷ)², the coefficient of determination (Wright, 1921), its mean over the outputs.
 
     An output whose target never changes counts 1 if it is met exactly, else 0. NaN for a single sample, or where a number is
     not finite.

@@ -78,7 +78,7 @@ class _Penalty:
 
 class Optimizer:
     """What all optimizers of pynn share; an optimizer is any object with ``step(parameters, gradients)``, which changes the
-    parameters in place.
+    parameters in place. Gradient descent is θ := θ - α ∂C/∂θ (Gradient Descent); they go another way about it.
 
     ``learning_rate`` α is a finite number from 0 up, or a schedule (:mod:`pynn.schedules`): it may be assigned between steps.
     ``weight_decay`` λ takes α λ θ off each parameter besides (Loshchilov and Hutter, 2019), ``l2`` and ``l1`` add l₂ θ and
@@ -87,6 +87,12 @@ class Optimizer:
     of the gradient, ``clip_norm`` its length as one vector (Pascanu et al., 2013), before the rest is added.
 
     An optimizer with state follows the parameters that it first met: another network needs another one.
+
+    >>> import numpy as np, pynn
+    >>> theta = np.array([1.0])
+    >>> pynn.SGD(0.5, l2=1.0, clip_value=0.25).step(theta, np.array([2.0]))
+    >>> theta
+    array([0.375])
     """
 
     _name = ""

@@ -107,7 +107,8 @@ class Softmax(Layer):
 
 
 class LogSoftmax(Softmax):
-    """y_j = log(e^x_j / Σ_k e^x_k) along each row (Bridle, 1990), as (x_j - m) - log Σ_k e^(x_k - m), m the largest.
+    """y_j = log(e^x_j / Σ_k e^x_k) along each row, as (x_j - m) - log Σ_k e^(x_k - m), m the largest
+    (Bridle, 1990).
 
     So the logarithm is not lost where the probability vanishes. Otherwise as ``Softmax``.
 
@@ -256,7 +257,7 @@ class LayerNorm(Layer):
 
 
 class Dropout(Layer):
-    """In training, a number is 0 with probability ``rate``, else divided by 1 - rate (Srivastava et al., 2014).
+    """In training, y = 0 with probability ``rate``, else x / (1 - rate) (Srivastava et al., 2014).
 
     In prediction all stay as they are. ``rate`` is from 0 up and below 1. Which numbers are dropped is a function of ``seed``, of
     ``step``, of the row's place in its batch, of the unit's place in its row and of the width alone. ``step`` counts calls of
@@ -388,7 +389,8 @@ class Dropout(Layer):
 
 
 class Standardize(Layer):
-    """y_j = (x_j - mean_j) / deviation_j: each feature with mean 0 and standard deviation 1 over the data that ``fit`` saw.
+    """y_j = (x_j - mean_j) / deviation_j: each feature with mean 0 and standard deviation 1 over the data that ``fit`` saw
+    (LeCun et al., 1998).
 
     ``features`` is an integer from 1 up. ``mean`` and ``deviation``, both float64 (features,), come from ``fit`` or are given.
     They are no parameters and not learnt, but belong to the layer, its copies and its pickles. They are rounded to the dtype of

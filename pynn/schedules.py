@@ -173,7 +173,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """α(s) = ``learning_rate``.
+    """α(s) = ``learning_rate``, whatever the step s.
 
     >>> Constant(0.1)(1000)
     0.1
@@ -191,7 +191,7 @@ class Constant(Schedule):
 @dataclass(frozen=True)
 class StepDecay(Schedule):
     """α(s) = ``learning_rate`` · ``factor`` ^ n, where n is how often ``every`` steps have passed, or, if ``every`` is a sequence
-    of steps that rise, how many of them.
+    of steps that rise, how many of them (He et al., 2016).
 
     >>> StepDecay(1.0, every=10, factor=0.5).rates(9, 2)
     array([1. , 0.5])
@@ -226,7 +226,8 @@ class StepDecay(Schedule):
 
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
-    """α(s) = ``learning_rate`` · ``factor`` ^ (s / ``every``): by ``factor`` in ``every`` steps, a little in each.
+    """α(s) = ``learning_rate`` · ``factor`` ^ (s / ``every``): by ``factor`` in ``every`` steps, a little in each (Senior
+    et al., 2013).
 
     >>> ExponentialDecay(1.0, factor=0.25, every=2).rates(0, 4)
     array([1.   , 0.5  , 0.25 , 0.125])
@@ -303,7 +304,7 @@ class CosineDecay(Schedule):
 class OneCycle(Schedule):
     """Up and down once in ``steps`` steps (Smith and Topin, 2018): half a cosine from ``learning_rate`` / ``initial_divisor`` up
     to ``learning_rate`` at step ``rise`` · steps - 1, and half a cosine down to the initial rate / ``final_divisor`` at the last
-    step, where it stays.
+    step, where it stays. From a at step p to b at step q it is α(s) = b + (a - b) (1 + cos π (s - p) / (q - p)) / 2.
 
     >>> OneCycle(1.0, steps=10).rates(0, 4).round(3)
     array([0.04, 0.52, 1.  , 0.95])
@@ -337,7 +338,7 @@ class OneCycle(Schedule):
 
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """α(s) = ``learning_rate`` / (s + 1) ^ ``power`` (Robbins and Monro, 1951).
+    """α(s) = ``learning_rate`` / (s + 1) ^ ``power`` (Robbins and Monro, 1951; with the root, Zinkevich, 2003).
 
     >>> InverseScaling(1.0).rates(0, 4).round(3)
     array([1.   , 0.707, 0.577, 0.5  ])
