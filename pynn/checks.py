@@ -99,19 +99,19 @@ def deliver(result: Array, out: Array | None, where: str, name: str = "out") -> 
 _BETWEEN = {"delta": (0.0, np.inf), "quantile": (0.0, 1.0)}  # the ends excluded; parameters that are not here may be any number
 
 
-def _float(value: Any, where: str, name: str) -> float:
-    """``value`` as a float, infinite where it is too large; ``TypeError`` for what is not one number."""
-    number = None
-    if hasattr(value, "__float__") and not np.ndim(value) and np.isrealobj(value):
-        try:
-            number = float(value)
-        except OverflowError:
-            number = np.inf
-        except (TypeError, ValueError):  # what an array of one object holds
-            number = None
-    if number is None:
+def _one_number(value: Any, where: str, name: str) -> float:
+    """``value`` as a float, infinite if it is too large; ``TypeError`` for what is not one real number: a bool, or an array of one
+    or more, is none.
+    """
+    kind = getattr(getattr(value, "dtype", None), "kind", "O")  # NumPy's bools, texts and complex numbers have a __float__
+    if isinstance(value, bool) or kind not in "fiuO" or not hasattr(value, "__float__") or np.ndim(value):
         raise TypeError(f"{where}: {name} is {value!r}, wanted a number")
-    return number
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf
+    except (TypeError, ValueError):
+        raise TypeError(f"{where}: {name} is {value!r}, wanted a number") from None
 
 
 def as_parameter(value: float, where: str, name: str) -> float:
@@ -121,9 +121,7 @@ def as_parameter(value: float, where: str, name: str) -> float:
     >>> as_parameter(1, "example", "delta")
     1.0
     """
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{where}: {name} is {value!r}, wanted a number")
-    number = _float(value, where, name)
+    number = _one_number(value, where, name)
     if not np.isfinite(number):
         raise ValueError(f"{where}: {name} is {value!r}, wanted a finite number")
     least, most = _BETWEEN.get(name, (-np.inf, np.inf))
@@ -149,7 +147,7 @@ def as_number(value: Any, where: str, name: str, least: float = 0, below: float 
     >>> as_number(1, "example", "rate", 0)
     1.0
     """
-    number = _float(value, where, name)
+    number = _one_number(value, where, name)
     if not least <= number < below:
         end = "up" if below == np.inf else f"up to below {below:g}"
         raise ValueError(f"{where}: {name} is {value!r}, wanted a finite number from {least:g} {end}")

@@ -328,7 +328,7 @@ class SGD(Optimizer):
 
     @nesterov.setter
     def nesterov(self, value: bool) -> None:
-        self._nesterov = as_flag(value, type(self).__name__, "nesterov")
+        self._nesterov = float(as_flag(value, type(self).__name__, "nesterov"))
 
     def _state_count(self) -> int:
         return 1 if self.momentum else 0

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -65,13 +67,42 @@ def test_a_learning_rate_that_makes_no_sense_is_a_value_error(rate):
     assert optimizer.learning_rate == 0.5
 
 
-@pytest.mark.parametrize("rate", ["0.1", None, [0.1], 1j, {}], ids=repr)
-def test_a_learning_rate_that_is_no_number_is_a_type_error(rate):
-    with pytest.raises(TypeError, match="learning_rate"):
-        pynn.SGD(rate)
+NO_NUMBERS = [
+    *("0.1", np.str_("1"), b"1", None, [0.1], {}, 1j, np.complex64(1), np.complex128(1), True, np.True_, np.array(True)),
+    *(np.array([0.1]), np.array([0.1, 0.2]), np.zeros((2, 2)), np.array(None), float),
+]
+WANT_A_NUMBER = {
+    "SGD: learning_rate": pynn.SGD,
+    "SGD: momentum": lambda value: pynn.SGD(0.1, momentum=value),
+    "Adam: l2": lambda value: pynn.Adam(l2=value),
+    "Adam: clip_norm": lambda value: pynn.Adam(clip_norm=value),
+    "NAdam: momentum_decay": lambda value: pynn.NAdam(momentum_decay=value),
+    "EarlyStopping: min_delta": lambda value: pynn.EarlyStopping(min_delta=value),
+    "LeakyReLU: negative_slope": lambda value: pynn.LeakyReLU(value),
+    "Huber: delta": lambda value: pynn.Huber(value),
+    "SoftmaxCrossEntropy: label_smoothing": pynn.SoftmaxCrossEntropy,
+    "constant: value": pynn.initializers.constant,
+    "LayerNorm: epsilon": lambda value: pynn.LayerNorm(2, value),
+    "Dropout: rate": pynn.Dropout,
+    "dropout: rate": lambda value: kernels.dropout(np.ones(2), value, 1),
+    "layer_norm: epsilon": lambda value: kernels.layer_norm(np.ones(2), epsilon=value),
+}
 
 
-@pytest.mark.parametrize("rate", [0, 1, 0.25, np.float32(0.5), np.int64(2), True, 1e300])
+NONE_IS_A_DEFAULT = {"Adam: clip_norm", "LeakyReLU: negative_slope", "Huber: delta"}
+
+
+@pytest.mark.parametrize("where", WANT_A_NUMBER)
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=repr)
+def test_what_is_not_one_real_number_is_a_type_error_that_says_what_was_given_and_wanted_where(where, value):
+    if value is None and where in NONE_IS_A_DEFAULT:
+        WANT_A_NUMBER[where](value)
+        return
+    with pytest.raises(TypeError, match=f"^{where} is {re.escape(repr(value))}, wanted a number$"):
+        WANT_A_NUMBER[where](value)
+
+
+@pytest.mark.parametrize("rate", [0, 1, 0.25, np.float32(0.5), np.int64(2), np.array(0.5), Fraction(1, 4), 1e300])
 def test_a_learning_rate_may_be_any_real_number_from_zero_up(rate):
     assert pynn.SGD(rate).learning_rate == rate
     assert type(pynn.SGD(rate).learning_rate) is float
