@@ -100,9 +100,7 @@ _BETWEEN = {"delta": (0.0, np.inf), "quantile": (0.0, 1.0)}  # the ends excluded
 
 
 def _one_number(value: Any, where: str, name: str) -> float:
-    """``value`` as a float, infinite if it is too large; ``TypeError`` for what is not one real number: a bool, or an array of one
-    or more, is none.
-    """
+    """``value`` as a float, infinite if too large; ``TypeError`` for what is not one real number, as bools and arrays are not."""
     kind = getattr(getattr(value, "dtype", None), "kind", "O")  # NumPy's bools, texts and complex numbers have a __float__
     if isinstance(value, bool) or kind not in "fiuO" or not hasattr(value, "__float__") or np.ndim(value):
         raise TypeError(f"{where}: {name} is {value!r}, wanted a number")
