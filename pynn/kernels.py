@@ -567,6 +567,18 @@ def _objective(name: str, parameter: float | None) -> Any:
     return objective(name, parameter) if known is None else known
 
 
+def _pair(
+    where: str, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None
+) -> tuple[Array, Array, Array | None]:
+    """Prediction and target of any shape as one run each, or as rows where these have weights, and the weights."""
+    p, t = _common(where, prediction=prediction, target=target)
+    same_shape(where, prediction=p, target=t)
+    weights = _weighed(p, sample_weight, where)
+    shape = p.shape if weights is not None and p.ndim == 2 else (-1,)
+    p, t = (np.require(array.reshape(shape), requirements=["C", "A"]) for array in (p, t))
+    return p, t, weights
+
+
 def _cost(
     where: str,
     name: str,
@@ -579,13 +591,8 @@ def _cost(
     result = new_double()
     if type(prediction) is _ndarray and not lib.arrays_cost(o, id(prediction), id(target), id(sample_weight), result):
         return result[0]  # type: ignore[no-any-return]  # a float, says cffi
-    prediction, target = _common(where, prediction=prediction, target=target)
-    same_shape(where, prediction=prediction, target=target)
-    weights = _weighed(prediction, sample_weight, where)
-    if weights is None or prediction.ndim != 2:
-        prediction, target = prediction.reshape(-1), target.reshape(-1)
-    runs = [np.require(array, requirements=["C", "A"]) for array in (prediction, target)]
-    if status := lib.arrays_cost(o, id(runs[0]), id(runs[1]), id(weights), result):
+    p, t, weights = _pair(where, prediction, target, sample_weight)
+    if status := lib.arrays_cost(o, id(p), id(t), id(weights), result):
         fail(status, where)
     return float(result[0])
 
@@ -621,16 +628,11 @@ def _cost_gradient(
         gradient = _empty(prediction.shape, prediction.dtype) if out is None else out
         if not lib.arrays_cost_gradient(o, id(prediction), id(target), id(sample_weight), id(gradient)):
             return gradient
-    prediction, target = _common(where, prediction=prediction, target=target)
-    same_shape(where, prediction=prediction, target=target)
-    weights = _weighed(prediction, sample_weight, where)
-    gradient = _empty(prediction.shape, prediction.dtype)
-    flat = weights is None or prediction.ndim != 2
-    runs = [np.require(array, requirements=["C", "A"]) for array in (prediction, target)]
-    p, t, g = (array.reshape(-1) if flat else array for array in (*runs, gradient))
-    if status := lib.arrays_cost_gradient(o, id(p), id(t), id(weights), id(g)):
+    p, t, weights = _pair(where, prediction, target, sample_weight)
+    gradient = _empty(p.shape, p.dtype)
+    if status := lib.arrays_cost_gradient(o, id(p), id(t), id(weights), id(gradient)):
         fail(status, where)
-    return deliver(gradient, out, where)
+    return deliver(gradient.reshape(np.shape(prediction)), out, where)
 
 
 def _logits_and_target(where: str, logits: ArrayLike, target: ArrayLike, smoothing: float) -> tuple[Array, Array, Any]:
