@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pynn import datasets, display
 from pynn.engine import get_num_threads, instruction_set
-from pynn.layers import Dense, Sigmoid
+from pynn.layers import Dense, Layer, Sigmoid
 from pynn.network import Network
 from pynn.optimizers import SGD
 from pynn.training import History
@@ -72,9 +72,9 @@ def train(
 
 
 def fingerprint(network: Network) -> str:
-    """SHA-256 of all weights and biases, layer by layer, row by row, as little-endian numbers.
+    """SHA-256 of all parameters, layer by layer, in the order of the layer's ``shapes``, row by row, as little-endian numbers.
 
-    It is the same wherever the same network was trained on the same data.
+    It is the same wherever the same network was trained on the same data. What is no :class:`pynn.Layer` has no parameters.
 
     >>> import pynn, pynn.demo
     >>> pynn.demo.fingerprint(pynn.Network([pynn.Dense(2, 1, initializer="zeros")]))[:16]
@@ -82,10 +82,9 @@ def fingerprint(network: Network) -> str:
     """
     digest = hashlib.sha256()
     for layer in network.layers:
-        if isinstance(layer, Dense):
-            for array in (layer.weight, layer.bias):
-                if array is not None:
-                    digest.update(array.astype(array.dtype.newbyteorder("<"), order="C").tobytes())
+        for name in layer.shapes() if isinstance(layer, Layer) else ():
+            array = getattr(layer, name)
+            digest.update(array.astype(array.dtype.newbyteorder("<"), order="C").tobytes())
     return digest.hexdigest()
 
 

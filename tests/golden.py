@@ -6,7 +6,7 @@
 
 golden.sha256 is in the format of sha256sum, with a line for each result, <run>.<dtype>.<what>. All numbers are little-endian:
 
-    parameters     after training: of each dense layer its weight (out, in), row by row, then its bias
+    parameters     after training: of each layer its weight (out, in), row by row, or scale, then its bias
     predictions    of the trained network for its own inputs (rows, out), row by row
     costs          float64: of each batch of each epoch, before its update
 

@@ -76,6 +76,34 @@ def test_the_fingerprint_is_of_values_not_of_their_place_in_memory():
     assert demo.fingerprint(net) == digest.hexdigest()
 
 
+def test_each_parameter_of_any_layer_changes_the_fingerprint():
+    class Shift(pynn.Layer):
+        def shapes(self):
+            return {"amount": (1,)}
+
+        def forward(self, x):
+            return x + self.amount
+
+        def backward(self, y_gradient):
+            self.amount_gradient[:] = y_gradient.sum()
+            return y_gradient
+
+    class Twice:
+        def forward(self, x):
+            return 2 * x
+
+        def backward(self, y_gradient):
+            return 2 * y_gradient
+
+    layers = [pynn.Dense(2, 3), pynn.LayerNorm(3), pynn.Tanh(), Twice(), Shift(), pynn.LayerNorm(3, bias=False), pynn.Dense(3, 1)]
+    net = pynn.Network(layers, seed=0)
+    seen = {demo.fingerprint(net)}
+    for i in range(net.parameters.size):
+        net.parameters[i] += 1
+        seen.add(demo.fingerprint(net))
+    assert len(seen) == net.parameters.size + 1 == 9 + 6 + 1 + 3 + 4 + 1
+
+
 # ---- what it says -------------------------------------------------------------------------------------------------------
 
 

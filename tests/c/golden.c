@@ -312,9 +312,10 @@ static void write_results(const char *folder, const run *r, const results *resul
 {
     FILE *const file = create(folder, r, "parameters");
     for (const pynn_layer *layer = r->layers; layer < r->layers + r->layer_count; layer++) {
-        if (layer->kind != PYNN_DENSE) continue;
-        for (size_t m = 0; m < layer->out; m++)
+        for (size_t m = 0; layer->kind == PYNN_DENSE && m < layer->out; m++)
             for (size_t n = 0; n < layer->in; n++) write_number(file, r->dtype, result->parameters, weight_at(layer, m, n));
+        for (size_t m = 0; layer->kind == PYNN_LAYER_NORM && m < layer->out; m++)
+            write_number(file, r->dtype, result->parameters, layer->weight + m);
         for (size_t m = 0; layer->bias != SIZE_MAX && m < layer->out; m++)
             write_number(file, r->dtype, result->parameters, layer->bias + m);
     }
