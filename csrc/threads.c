@@ -270,7 +270,7 @@ void pynn_set_num_threads(size_t n)
     pynn_fork_generation();
     pthread_mutex_lock(&pool.lock);
     atomic_store(&limit, threads);
-    if (atomic_load(&pool.started) > threads) atomic_store(&pool.started, threads);
+    atomic_store(&pool.started, 0); /* a call that began with more threads may have started some that went at once */
     pthread_cond_broadcast(&pool.wake); /* workers beyond the limit go */
     pthread_mutex_unlock(&pool.lock);
 }

@@ -193,6 +193,27 @@ def test_bad_numbers_of_threads_are_refused():
 
 
 @linux
+def test_workers_are_there_again_after_fewer_were_set_while_a_call_with_more_computed():
+    program = (
+        START
+        + """
+many = np.tile(x, (80, 1))
+trainer = threading.Thread(target=lambda: network().fit(many, many[:, :10], batch_size=64, epochs=1))
+trainer.start()
+time.sleep(0.02)
+pynn.set_num_threads(1)
+trainer.join()
+while count() > 1:  # surplus workers leave in their own time
+    time.sleep(0.005)
+pynn.set_num_threads(4)
+work()
+print(count())
+"""
+    )
+    assert [output(program, OPENBLAS_NUM_THREADS="1", PYNN_NUM_THREADS="4") for _ in range(3)] == ["4"] * 3
+
+
+@linux
 def test_idle_workers_take_no_processor_time():
     program = (
         START
