@@ -68,8 +68,8 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
 {
     const int fetching = doing == FETCH, packing = doing == PACK;
     T first[TILE_ROWS * PANEL], second[TILE_ROWS * PANEL]; /* chains 0 + 1 and 2, while the registers hold the next one */
-    V sum[TILE_ROWS][TILE_VECTORS];
-    const T *row[TILE_ROWS];
+    V sum[2 * TILE_ROWS][TILE_VECTORS];
+    const T *row[2 * TILE_ROWS];
     const size_t chains = p->chains, depth = p->depth, b_step = p->b_step, a_stride = p->a_stride, n_last = p->n_last;
     const T *const a = a_along_rows ? p->a + i : p->a + i * a_stride;
     T *const c = p->c + i * p->ld_c;
@@ -148,6 +148,10 @@ INLINE void tile_rows(const size_t nv, const int a_along_rows, panel_work *p)
         i = TILE_ROWS;
     }
     for (; number < p->next_tiles && i + TILE_ROWS <= p->rows; i += TILE_ROWS) tile(TILE_ROWS, nv, a_along_rows, FETCH, p, i, number++);
+    /* A weight gradient's narrow panel leaves registers to spare: operands are then read once for twice the rows (a step of 4-32-16-4 on 10,000
+     * rows, two threads: 485 us before, 447 us). */
+    if (MANY_REGISTERS && a_along_rows && nv == 1)
+        for (; i + 2 * TILE_ROWS <= p->rows; i += 2 * TILE_ROWS) tile(2 * TILE_ROWS, nv, a_along_rows, PLAIN, p, i, 0);
     for (; i + TILE_ROWS <= p->rows; i += TILE_ROWS) tile(TILE_ROWS, nv, a_along_rows, PLAIN, p, i, 0);
 #if TILE_ROWS > 4
     if (i + 4 <= p->rows) {
