@@ -8,6 +8,7 @@
 #include "memory.h"
 
 enum { IN = 64, HIDDEN = 160, OUT = 8, BATCH = 128, CALLERS = 6, TIMES = 12, PARAMETERS = IN * HIDDEN + HIDDEN + HIDDEN * OUT };
+enum { WIDE = 544, ROWS = 3, WIDE_PARAMETERS = WIDE * WIDE + WIDE * OUT }; /* a weight of more than 1 MiB */
 
 static float x[BATCH * IN], target[BATCH * OUT];
 
@@ -91,6 +92,47 @@ static void *predictions(void *context)
     return NULL;
 }
 
+static float wide_x[ROWS * WIDE], wide_target[ROWS * OUT], wide_wanted[WIDE_PARAMETERS + OUT]; /* parameters and a prediction */
+
+/* Row by row by Adam through a layer that one sample is shared out for, as one thread alone does it; the first call is that one */
+static void *wide_samples(void *context)
+{
+    const pynn_layer layers[] = {
+        {.kind = PYNN_DENSE, .order = PYNN_IN_MAJOR, .in = WIDE, .out = WIDE, .weight = 0, .bias = SIZE_MAX},
+        {.kind = 1, .in = WIDE, .out = WIDE},
+        {.kind = PYNN_DENSE, .order = PYNN_OUT_MAJOR, .in = WIDE, .out = OUT, .weight = WIDE * WIDE, .bias = SIZE_MAX},
+    };
+    float *const parameters = calloc(4 * WIDE_PARAMETERS + OUT, sizeof *parameters), *const y = parameters + WIDE_PARAMETERS;
+    float *const gradients = y + OUT, *const states[] = {gradients + WIDE_PARAMETERS, gradients + 2 * WIDE_PARAMETERS};
+    double costs[ROWS];
+    pynn_network *net;
+    pynn_optimizer adam = {.hyperparameters = {0.9, 0.999, 1e-8},
+                           .running = {1, 1, 1},
+                           .clip_value = INFINITY,
+                           .clip_norm = INFINITY,
+                           .state = {states[0], states[1]}};
+    if (!parameters) fail("no memory");
+    while (strcmp(pynn_optimizer_name((size_t)adam.kind), "adam")) adam.kind++;
+    for (size_t i = 0; i < WIDE_PARAMETERS; i++) parameters[i] = (float)(i % 89) / 4096 - 0.01f;
+    if (pynn_network_new(PYNN_F32, 3, layers, parameters, &net)) fail("pynn_network_new");
+    const pynn_training training = {.optimizer = &adam,
+                                    .learning_rate = 0.01,
+                                    .rows = ROWS,
+                                    .batch = 1,
+                                    .x = wide_x,
+                                    .target = wide_target,
+                                    .ld_x = WIDE,
+                                    .ld_target = OUT,
+                                    .gradients = gradients,
+                                    .costs = costs};
+    if (pynn_network_train(net, &training) || pynn_network_predict(net, 1, wide_x, WIDE, y)) fail("a wide network");
+    if (!context) memcpy(wide_wanted, parameters, sizeof wide_wanted);
+    else if (memcmp(parameters, wide_wanted, sizeof wide_wanted)) fail("a wide network trained by threads has other bits");
+    pynn_network_free(net);
+    free(parameters);
+    return NULL;
+}
+
 static void *kernels(void *context)
 {
     enum { N = 50000 };
@@ -140,7 +182,10 @@ int main(void)
 {
     fill(PYNN_F32, x, BATCH * IN);
     fill(PYNN_F32, target, BATCH * OUT);
+    fill(PYNN_F32, wide_x, ROWS * WIDE);
+    fill(PYNN_F32, wide_target, ROWS * OUT);
     pynn_set_num_threads(1);
+    wide_samples(NULL);
     wanted = new_model();
     train_and_predict(wanted);
     for (size_t set = 0; set < pynn_instruction_set_count(); set++) {
@@ -159,6 +204,7 @@ int main(void)
             for (size_t i = 0; i < CALLERS; i++) numbers[i] = (void *)(uintptr_t)i;
             all(predictions, numbers, changing);
             all(kernels, numbers, changing);
+            all(wide_samples, models, changing);
             for (size_t i = 0; i < CALLERS; i++) same[i] = shared->net; /* one network, many trainers: they wait for each other */
             all(one_trainer_of_many, same, changing);
             if (memcmp(shared->parameters, wanted->parameters, sizeof shared->parameters)) fail("training at rate 0 changed parameters");
