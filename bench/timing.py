@@ -92,9 +92,12 @@ class Cores:
         """Whether the round that has just been measured counts; it must, once patience is at its end."""
         if self.own():
             return True
-        self.shared += self.patience <= 0
-        self.again += self.patience > 0
-        return self.patience <= 0
+        if self.patience <= 0:
+            self.shared += 1
+            return True
+        self.again += 1
+        self.patience -= 1  # or rounds that end badly after they began well would go on for ever
+        return False
 
     def __str__(self) -> str:
         """What came of it."""

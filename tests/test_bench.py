@@ -449,6 +449,14 @@ def test_rounds_count_once_patience_is_at_its_end(monkeypatch):
     assert "3 such rounds count" in str(cores)
 
 
+def test_rounds_that_always_end_badly_come_to_an_end(monkeypatch):
+    monkeypatch.setattr(timing.Cores, "wait", lambda self: None)
+    monkeypatch.setattr(timing.Cores, "own", lambda self: False)
+    cores = timing.Cores(2, patience=3.0)
+    assert len(timing.in_turn({"a": lambda calls: calls * 1e-3}, 2, 1e-3, cores=cores)["a"]) == 2
+    assert (cores.again, cores.shared) == (3, 2)
+
+
 def test_slowdown_compares_threads_with_one_alone():
     assert 0 < timing.slowdown(2) < 20
     assert timing.Cores(1).own()
