@@ -1,4 +1,4 @@
-/* kernels.h: the kernels as network.c uses them: work shared out over threads, scratch given by the caller. */
+/* kernels.h: the kernels as a network uses them: work shared out over threads, scratch given by the caller. */
 #ifndef PYNN_KERNELS_H
 #define PYNN_KERNELS_H
 

@@ -1,4 +1,4 @@
-/* rows.h: the kernels of rows.c as network.c may use them: work shared out over `threads`, in the arithmetic that there is. */
+/* rows.h: the kernels of rows.c as a network may use them: work shared out over `threads`, in the arithmetic that there is. */
 #ifndef PYNN_ROWS_H
 #define PYNN_ROWS_H
 
