@@ -22,6 +22,11 @@ ALONE = ("accuracy",)  # has a document of its own, docs/accuracy.md
 # What runs without a name, in turn: title and arguments.
 RUNS = {f"{name}: {purpose}": [name] for name, purpose in BENCHMARKS.items() if name not in ALONE}
 RUNS["peers with Adam: the same networks, and a full batch of 10,000 rows"] = ["peers", "--optimizer", "adam"]
+# What --update shows of the tables of kernels, which has one for each function.
+SHOWN = (
+    *("affine", "weight_gradient", "input_gradient", "bias_gradient", "activation[sigmoid]", "activation[tanh]"),
+    *("mean_squared_error", "mean_squared_error_gradient", "gradient_descent", "update[Adam]"),
+)
 # Would make OpenBLAS run kernels for another processor, and NumPy slower than it is.
 UNWANTED = "OPENBLAS_CORETYPE"
 
@@ -38,6 +43,8 @@ def run_all(options: argparse.Namespace) -> None:
             picture = options.update.with_name(f"{options.update.stem}{'-adam' if more else ''}.png")
             more = [*more, "--plot", str(picture)]
             shown = f"![Times faster than each peer, over networks and batches]({picture.name})\n\n"
+        if options.update and name == "kernels":
+            more = [*more, "--tables", *SHOWN]
         command = [sys.executable, "-m", "bench", name, *more, *(option for option, given in wanted.items() if given)]
         text = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
         parts.append(f"{'## ' if markdown else ''}{title}\n\n{shown}{text}")

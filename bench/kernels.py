@@ -42,6 +42,13 @@ KERNELS = (*PRODUCTS, "bias_gradient", *ELEMENTWISE, "gradient_descent", *ROWS)
 UPDATE = "update"  # a step of an optimizer that keeps state
 ALL = (*KERNELS, UPDATE)
 OPTIMIZERS = tuple(name for name in pynn.optimizers.__all__ if name != "Optimizer")
+# A table each: affine, activation[tanh], update[Adam] and so on.
+LISTS: dict[str, Sequence[str]] = {
+    **dict.fromkeys(("activation", "activation_gradient"), tuple(pynn.kernels.ACTIVATIONS)),
+    **dict.fromkeys(OF_COSTS, tuple(pynn.kernels.COSTS)),
+    UPDATE: OPTIMIZERS,
+}
+TABLES = tuple(f"{kernel}[{name}]" if name else kernel for kernel in ALL for name in LISTS.get(kernel, ("",)))
 
 LEARNING_RATE = 1e-6  # so small that parameters stay what they are through many timed steps
 LARGEST_HELD = 512 * 512  # above this size of weight a batch has no bar to clear
@@ -456,7 +463,8 @@ def run(options: argparse.Namespace) -> report.Report:
             result.measured.append(vars(case))
     pynn.set_num_threads(before)
     report.progress("")
-    result.tables = _ratios(cases) if options.markdown else list(tables.values())
+    shown = [case for case in cases if case.kernel in options.tables]
+    result.tables = _ratios(shown) if options.markdown else [tables[name] for name in tables if name in options.tables]
     result.summary = _summary(cases)
     return result
 
@@ -509,6 +517,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What to time, and how long."""
     names = list(pynn.kernels.ACTIVATIONS)
     parser.add_argument("--kernels", nargs="+", choices=ALL, default=ALL, metavar="KERNEL", help=f"of: {', '.join(ALL)}")
+    parser.add_argument(
+        "--tables",
+        nargs="+",
+        choices=TABLES,
+        default=TABLES,
+        metavar="TABLE",
+        help="show these tables alone, such as activation[tanh]; all that is timed is in the summary (default: all)",
+    )
     parser.add_argument("--activations", nargs="+", choices=names, default=names, metavar="NAME", help=f"of: {', '.join(names)}")
     costs = list(pynn.kernels.COSTS)
     parser.add_argument("--costs", nargs="+", choices=costs, default=costs, metavar="NAME", help=f"of: {', '.join(costs)}")

@@ -5,6 +5,7 @@ import inspect
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -54,7 +55,7 @@ def test_kernels_times_every_kernel_and_every_activation(tmp_path):
     costs = [f"{kernel}[{name}]" for kernel in kernels.OF_COSTS for name in pynn.kernels.COSTS]
     rest = [name for name in kernels.KERNELS if not name.startswith("activation") and name not in kernels.OF_COSTS]
     updates = [f"update[{name}]" for name in pynn.optimizers.__all__ if name != "Optimizer"]
-    assert {table["title"] for table in result["tables"]} == {*activations, *costs, *rest, *updates}
+    assert {table["title"] for table in result["tables"]} == {*activations, *costs, *rest, *updates} == set(kernels.TABLES)
     for table in result["tables"]:
         assert set(column(table, "dtype")) == {"float32", "float64"}
         assert all(value > 0 for name in ("pynn µs", "NumPy µs", "ratio", "% of limit") for value in column(table, name))
@@ -79,6 +80,15 @@ def test_kernels_takes_a_selection_and_both_orders(tmp_path):
     assert [row[:4] for row in table["rows"]] == cells
 
 
+@pytest.mark.parametrize("markdown", [[], ["--markdown"]])
+def test_kernels_shows_the_tables_that_are_asked_for_and_sums_up_all(tmp_path, markdown):
+    options = ["--kernels", "activation", "bias_gradient", "--sizes", "3x5", "--batches", "1", "--rounds", 1, "--turn", 1e-4]
+    shown = ["activation[tanh]", "bias_gradient"]
+    text = bench("kernels", *options, "--tables", *shown, *markdown, "--json", tmp_path / "kernels.json")
+    assert [table["title"].split(":")[0] for table in written(tmp_path / "kernels.json")["tables"]] == shown
+    assert all(f"activation[{name}]: median " in text for name in pynn.kernels.ACTIVATIONS)
+
+
 def test_markdown_of_kernels_is_one_row_for_each_size():
     options = ["--kernels", "affine", "gradient_descent", "--sizes", "3x5", "2", "--batches", "1", "--rounds", 1, "--turn", 1e-4]
     text = bench("kernels", *options, "--markdown")
@@ -95,6 +105,8 @@ def test_all_run_without_a_name_and_their_results_go_into_a_document(tmp_path):
     assert text.startswith(f"# Performance\n\nkept\n\n{MARK}")
     assert "gone" not in text
     assert [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")] == list(RUNS)
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert re.findall("^### .*", text, re.MULTILINE) == re.findall("^### .*", page, re.MULTILINE)
     for picture in ("performance.png", "performance-adam.png"):
         assert f"({picture})" in text
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
@@ -288,7 +300,13 @@ def test_an_environment_that_would_slow_numpy_down_is_put_right_and_said():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["kernels", "--sizes", "3by5"], ["peers", "--nets", "8"], ["kernels", "--kernels", "convolution"]]
+    "arguments",
+    [
+        ["kernels", "--sizes", "3by5"],
+        ["peers", "--nets", "8"],
+        ["kernels", "--kernels", "convolution"],
+        ["kernels", "--tables", "activation[cubic]"],
+    ],
 )
 def test_options_that_make_no_sense_are_refused(arguments):
     done = subprocess.run([sys.executable, "-m", "bench", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
