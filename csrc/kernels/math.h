@@ -110,20 +110,41 @@ INLINE void math_sigmoid(V x, V *y, V *df)
     *df = v_fma(v_sub(v_zero(), m), m, m);
 }
 
-/* |tanh(x)| = (e^v - 1) / (e^v + 1) = (1 - S + p) / D and f' = 4 (m - m^2) with v = 2 |x|, m = 1 / (1 + e^v) = S / D.
- * Where 1 - S is rounded, f is about 1, and what n lacks then is added to d instead. */
+/* |x| = j (ln 2)/2 + r, S = 2^-j, t = tanh r: tanh |x| = N / D with N = (1 - S) + (1 + S) t and D = (1 + S) + (1 - S) t, and with
+ * k = (1 - t) / D, f' = 4 S k (1 - S k). Where j = 0, D is 2 exactly and f is t. (Abramowitz and Stegun, 1964, 4.5.28.) */
 INLINE void math_tanh(V x, V *y, V *df)
 {
-    const V a = v_abs(x), one = v_set1(1);
-    const exp_parts e = exp_split(v_add(a, a));
-    const V small = v_fma(e.z, e.c, e.r_lo), p = v_add(e.w, small); /* w + small is added last: it has what p has lost */
-    const V difference = v_add(one, e.minus_s), n = v_add(difference, p), n_lo = v_add(v_add(v_sub(difference, n), e.w), small);
-    exp_sum s = exp_divisor(e.minus_s, p);
-    s.d_lo = v_add(v_add(v_fma(e.minus_s, v_set1(-2), v_sub(difference, s.d)), e.w), small);
-    const V first = v_mul(n, s.q);
-    *y = v_copysign(v_fma(v_add(v_fma(first, s.d_lo, v_fma(first, s.d, n)), n_lo), s.q, first), x);
-    const V inverse = exp_inverse(s), m = v_mul(inverse, e.minus_s);
-    *df = v_mul(v_mul(v_fma(v_sub(v_zero(), m), inverse, inverse), v_set1(4)), e.minus_s);
+    static const T c[] = {
+#if IS_F64 /* tanh r = r + r^3 c(r^2), |r| <= 0.2556: relative error 2^-57.3 */
+        -0x1.55555555554d3p-2, 0x1.11111110f8371p-3, -0x1.ba1ba186ae4b9p-5,  0x1.664f2f402e494p-6,
+        -0x1.22678efcb18a2p-7, 0x1.d4e52268027dfp-9, -0x1.57ff54c2b9c1cp-10,
+#else /* 2^-28.1 */
+        -0x1.55550ep-2f,
+        0x1.10dd10p-3f,
+        -0x1.a467dap-5f,
+#endif
+    };
+    /* What is added to it is rounded to a whole number, in the low bits, from which v_exponent makes 2^64 S or 2^512 S. */
+    const V shift = v_set1(NUMBER(0x1.8p23 + 64, 0x1.8p52 + 512)), one = v_set1(1);
+    const V a = v_min(v_set1(NUMBER(53.1, 373.6)), v_abs(x)); /* f' has vanished there */
+    /* j is 0 up to |x| = 1/4, not (ln 2)/4: what r and t have lost by rounding shows where t is large beside f. */
+    const V away = v_sub(a, v_set1(NUMBER(0.0766, 0.0766)));
+    const V turn = v_fma(away, v_set1(NUMBER(-0x1.715476p+1, -0x1.71547652b82fep+1)), shift);
+    const V minus_j = v_sub(turn, shift), scaled = v_exponent(turn);
+    const V w = v_fma(minus_j, v_set1(NUMBER(0x1.62e4p-2, 0x1.62e42fefa38p-2)), a); /* exact: bits are left for j */
+    const V r = v_fma(minus_j, v_set1(NUMBER(0x1.7f7d1cp-21, 0x1.ef35793c7673p-46)), w);
+    const V z = v_mul(r, r);
+    const V t = v_fma(v_mul(r, z), polynomial(z, v_mul(z, z), c, sizeof c / sizeof *c, IS_F64 ? 3 : 1), r);
+    const V s = v_mul(scaled, v_set1(NUMBER(0x1p-64, 0x1p-512)));
+    const V plus = v_add(one, s), minus = v_sub(plus, v_add(s, s)); /* so that N - D keeps -2 S where 1 + S is rounded */
+    const V n = v_fma(plus, t, minus), n_lo = v_fma(plus, t, v_sub(minus, n));
+    const V d = v_fma(minus, t, plus), d_lo = v_fma(minus, t, v_sub(plus, d));
+    const V q = v_div(v_set1(-1), d), first = v_mul(n, q); /* -f, and what N + first D leaves */
+    const V minus_y = v_fma(v_fma(first, d_lo, v_add(v_fma(first, d, n), n_lo)), q, first);
+    *y = v_copysign(minus_y, x);
+    const V rough = v_fma(v_sub(v_zero(), t), q, q); /* -k, and what 1 - t - k D leaves */
+    const V minus_k = v_fma(v_fma(rough, d_lo, v_sub(v_fma(rough, d, one), t)), q, rough);
+    *df = v_mul(v_mul(v_fma(v_mul(minus_k, s), minus_k, minus_k), v_set1(NUMBER(-0x1p-62, -0x1p-510))), scaled);
 }
 
 /* atan |x| = atan(t) or, beyond 1, pi/2 + atan(t): t = |x| or -1/|x| */
