@@ -9,6 +9,11 @@
 
 #define MANY_REGISTERS (TILE_ROWS >= 8) /* 32 vectors, not 16 */
 
+/* What is used several times is loaded once; gcc otherwise may let each instruction that uses it load it. */
+#ifndef IN_REGISTER
+#define IN_REGISTER(v) ((void)0)
+#endif
+
 #include "table.h"
 #include "vector.h"
 
