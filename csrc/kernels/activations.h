@@ -2,11 +2,8 @@
  * nothing; parameter is that of the layer, in every lane. A new activation is its function here and its line in the list. */
 #include "activation_list.h"
 
-#define activate F(activate)
-#define activation_gradient F(activation_gradient)
-#define activate_both F(activate_both)
 #define activation_at F(activation_at)
-#define activation_loop F(activation_loop)
+#define activation_step F(activation_step)
 #define ACTIVATION(name) INLINE void F(act_##name)(V x, MAYBE_UNUSED V parameter, V *y, V *df)
 
 /* relu   y = max(0, x)   f' = 1 if x > 0 else 0, and NaN of NaN */
@@ -125,56 +122,13 @@ INLINE void activation_at(int activation, V x, V parameter, V *y, V *df)
     }
 }
 
-/* y_i = f(x_i); derivative_i = f'(x_i), times factor_i if there are factors; where y or derivative is NULL, not that */
-INLINE void activation_loop(int activation, double parameter, size_t n, const T *x, const T *factor, T *y, T *derivative)
+/* y = f(x), derivative = f'(x), times factor if there is one, for LANES numbers; where y or derivative is NULL, not that */
+INLINE void activation_step(int activation, T parameter, const T *x, const T *factor, T *y, T *derivative)
 {
-    const V p = v_set1((T)parameter);
     V f, df;
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        activation_at(activation, v_load(x + i), p, &f, &df);
-        if (factor) df = v_mul(v_load(factor + i), df);
-        if (y) v_store(y + i, f);
-        if (derivative) v_store(derivative + i, df);
-    }
-    if (i < n) {
-        activation_at(activation, v_load_n(x + i, n - i), p, &f, &df);
-        if (factor) df = v_mul(v_load_n(factor + i, n - i), df);
-        if (y) v_store_n(y + i, f, n - i);
-        if (derivative) v_store_n(derivative + i, df, n - i);
-    }
-}
-
-/* y_i = f(x_i); y may be x */
-static void activate(int activation, double parameter, size_t n, const void *x, void *y)
-{
-    switch (activation) {
-#define ROW(name, ...) \
-    case F(ACT_##name): activation_loop(F(ACT_##name), parameter, n, x, NULL, y, NULL); break;
-        ACTIVATIONS(ROW)
-#undef ROW
-    }
-}
-
-/* dC/dx_i = dC/dy_i f'(x_i); x_gradient may be x or y_gradient */
-static void activation_gradient(int activation, double parameter, size_t n, const void *x, const void *y_gradient, void *x_gradient)
-{
-    switch (activation) {
-#define ROW(name, ...) \
-    case F(ACT_##name): activation_loop(F(ACT_##name), parameter, n, x, y_gradient, NULL, x_gradient); break;
-        ACTIVATIONS(ROW)
-#undef ROW
-    }
-}
-
-/* y_i = f(x_i), derivative_i = f'(x_i); x may be y or derivative */
-static void activate_both(int activation, double parameter, size_t n, const void *x, void *y, void *derivative)
-{
-    switch (activation) {
-#define ROW(name, ...) \
-    case F(ACT_##name): activation_loop(F(ACT_##name), parameter, n, x, NULL, y, derivative); break;
-        ACTIVATIONS(ROW)
-#undef ROW
-    }
+    activation_at(activation, v_load(x), v_set1(parameter), &f, &df);
+    if (factor) df = v_mul(v_load(factor), df);
+    if (y) v_store(y, f);
+    if (derivative) v_store(derivative, df);
 }
 #undef ACTIVATION

@@ -1,11 +1,25 @@
 /* all.h: the kernels for one element type, and their table. */
 #define table F(table)
 
+#if MANY_REGISTERS
+#define WIDTH _pair
+#include "pair.h"
+
 #include "math.h"
 
 #include "decay.h"
 
 #include "activations.h"
+#undef WIDTH
+#endif
+#define WIDTH
+#include "math.h"
+
+#include "decay.h"
+
+#include "activations.h"
+
+#include "activation_loops.h"
 #include "costs.h"
 #include "lines.h"
 #include "updates.h"
@@ -50,3 +64,4 @@ static const pynn_kernels table = {
     cross_entropy,
     cross_entropy_gradient,
 };
+#undef WIDTH

@@ -29,6 +29,7 @@
 #define LINE_BYTES F(LINE_BYTES)
 #define FAR F(FAR)
 #define AHEAD F(AHEAD)
+#define PAIRS_FROM F(PAIRS_FROM)
 #define PLAIN F(PLAIN)
 #define FETCH F(FETCH)
 #define PACK F(PACK)
@@ -39,6 +40,7 @@ enum {
     LINE_BYTES = 64,
     FAR = 1024 * 1024, /* bytes of an operand that does not stay in a level 2 cache */
     AHEAD = 12,        /* steps that memory is asked ahead, where a step reads a row of B */
+    PAIRS_FROM = 32, /* depth; 10,000 rows of 4 to 32: 48 us by tile_of_pairs, 34 us */
     PLAIN = 0,
     FETCH = 1, /* the next panel is fetched into cache */
     PACK = 2,  /* this panel is packed while it is used */
@@ -65,21 +67,21 @@ typedef struct {
         next_step; /* how many tiles fetch it; bytes from tile to tile, chain to chain, step to step */
 } panel_work;
 
-/* What becomes of the sums of a tile */
+/* What becomes of the sums of a tile whose first row is row i */
 INLINE void tile_end(const size_t mr, const size_t nv, V (*sum)[TILE_VECTORS], const panel_work *p, size_t i)
 {
-    const size_t n_last = p->n_last;
+    const size_t n_last = p->n_last, ld_c = p->ld_c;
+    T *const c = p->c + i * ld_c;
     if (p->factor) {
-        const T *const factor = p->factor + i * p->ld_c;
+        const T *const factor = p->factor + i * ld_c;
         UNROLL_FOR (size_t r = 0; r < mr; r++)
             UNROLL_FOR (size_t v = 0; v < nv; v++) {
-                const T *const f = factor + r * p->ld_c + v * LANES;
+                const T *const f = factor + r * ld_c + v * LANES;
                 sum[r][v] = v_mul(v < nv - 1 || n_last == LANES ? v_load(f) : v_load_n(f, n_last), sum[r][v]);
             }
     }
     UNROLL_FOR (size_t r = 0; r < mr; r++)
-        UNROLL_FOR (size_t v = 0; v < nv; v++)
-            finish(p->c + (i + r) * p->ld_c + v * LANES, sum[r][v], v < nv - 1 ? LANES : n_last, p->learning_rate);
+        UNROLL_FOR (size_t v = 0; v < nv; v++) finish(c + r * ld_c + v * LANES, sum[r][v], v < nv - 1 ? LANES : n_last, p->learning_rate);
 }
 
 /* One block of C in registers: mr rows from row i, nv vectors of columns; doing PLAIN sums, FETCH or PACK besides */
@@ -208,7 +210,7 @@ INLINE void tile_rows(const size_t nv, const int a_along_rows, panel_work *p)
      * rows, two threads: 485 us before, 447 us). */
     if (MANY_REGISTERS && a_along_rows && nv == 1)
         for (; i + 2 * TILE_ROWS <= p->rows; i += 2 * TILE_ROWS) tile(2 * TILE_ROWS, nv, a_along_rows, PLAIN, p, i, 0);
-    if (MANY_REGISTERS && !a_along_rows && p->chains == 4)
+    if (MANY_REGISTERS && nv > 1 && !a_along_rows && p->chains == 4 && p->depth >= PAIRS_FROM)
         for (; i + TILE_ROWS / 2 <= p->rows; i += TILE_ROWS / 2) tile_of_pairs(TILE_ROWS / 2, nv, p, i);
     for (; i + TILE_ROWS <= p->rows; i += TILE_ROWS) tile(TILE_ROWS, nv, a_along_rows, PLAIN, p, i, 0);
 #if TILE_ROWS > 4

@@ -18,7 +18,10 @@
 #ifndef PYNN_VECTOR_H
 #define PYNN_VECTOR_H
 
-#define F(name) PYNN_JOIN(name##_, SUFFIX)
+/* WIDTH: nothing, or _pair for two vectors as one (pair.h) */
+#define F(name) PYNN_JOIN(PYNN_JOIN(name##_, SUFFIX), WIDTH)
+#define SINGLE(name) PYNN_JOIN(name##_, SUFFIX)
+#define PAIR(name) PYNN_JOIN(PYNN_JOIN(name##_, SUFFIX), _pair)
 
 #define V F(v)
 #define M F(m)
