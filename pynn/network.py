@@ -468,9 +468,10 @@ class Network:
         """Train on ``x`` (samples, in_features), ``y`` (samples, out_features), or (samples,) if there is one output or if the
         cost takes classes as whole numbers (its attribute ``takes_labels``), in mini-batches.
 
-        Each of ``epochs`` passes takes the rows in a new order (or as they are, if not ``shuffle``), ``batch_size`` at a time;
-        the last batch may be smaller. With ``tol``, training ends once the cost has not fallen by more than ``tol`` below its
-        best for ``patience`` epochs in a row. ``epochs`` defaults to 1, or, with ``tol``, to as many as that takes.
+        Each of ``epochs`` passes takes the rows in a new order (or as they are, if not ``shuffle`` or if one batch has them
+        all), ``batch_size`` at a time; the last batch may be smaller. With ``tol``, training ends once the cost has not fallen
+        by more than ``tol`` below its best for ``patience`` epochs in a row. ``epochs`` defaults to 1, or, with ``tol``, to as
+        many as that takes.
         ``progress`` is called with a ``Progress`` after each epoch, and within long ones some twenty times a second. Ctrl-C
         leaves the parameters at a completed step. Another ``fit`` goes on where the last one ended. Returns a ``History``.
 

@@ -321,11 +321,12 @@ class Rows:
         weights: NDArray[Any] | None = None,
         singly: bool = False,
     ) -> None:
-        self.step, self.random, self.shuffle, self.weights, self.singly = step, random, shuffle, weights, singly
+        self.step, self.random, self.weights, self.singly = step, random, weights, singly
         self.rows: int | None = rows
         self.length = rows
         self.batch_size = max(1, min(batch_size, rows))
         self.batches = -(-rows // self.batch_size)
+        self.shuffle = shuffle and self.batches > 1  # the order of the rows of one batch changes nothing but rounding
         self.costs = np.empty(self.batches)
         self.at_once = 1  # batches in one call; grows until a call takes SECONDS_PER_CALL
         self.done = self.row = 0  # batches and rows of this epoch

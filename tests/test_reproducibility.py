@@ -346,3 +346,12 @@ def test_shuffled_training_is_training_on_shuffled_rows(dtype):
         sorted_by_hand.fit(x[orders[-1]], y[orders[-1]], batch_size=8, shuffle=False)
     assert digest(shuffled.parameters) == digest(sorted_by_hand.parameters)
     assert len({order.tobytes() for order in orders}) == 3
+
+
+def test_rows_of_a_single_batch_keep_their_order(dtype):
+    widths = (3, 5, 2)
+    x, y = task(widths, 31, dtype)
+    one, other = network(widths, dtype=dtype), network(widths, dtype=dtype)
+    one.fit(x, y, epochs=2, batch_size=31)
+    other.fit(x, y, epochs=2, batch_size=100, shuffle=False)
+    assert same_bits(one.parameters, other.parameters)
