@@ -42,7 +42,7 @@ INLINE exp_decay exp_negative(V v, V v_lo)
     const V one = v_set1(1), end = v_set1(EXP_END + 2), shift = v_set1(NUMBER(0x1.8p23 + 64, 0x1.8p52 + 512));
     const V t = v_fma(v_min(v, v_set1(EXP_END)), v_set1(NUMBER(-0x1.715476p+0, -0x1.71547652b82fep+0)), shift); /* never NaN */
     const V minus_j = v_sub(t, shift);
-    const V w = v_fma(minus_j, v_set1(NUMBER(-0x1.62e4p-1, -0x1.62e42fefa38p-1)), v_neg(v_min(end, v))); /* exact, see exp_split */
+    const V w = v_fma(minus_j, v_set1(NUMBER(-0x1.62e4p-1, -0x1.62e42fefa38p-1)), v_neg(v_min(end, v))); /* exact, as in math_sigmoid */
     const V r_lo = v_sub(v_mul(minus_j, v_set1(NUMBER(-0x1.7f7d1cp-20, -0x1.ef35793c7673p-45))), v_lo);
     const V r = v_add(w, r_lo), z = v_mul(r, r), small = v_fma(z, exp_polynomial(r, z), r_lo);
     exp_decay e;

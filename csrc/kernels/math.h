@@ -2,18 +2,14 @@
  *
  * Only operations that IEEE-754 rounds exactly, in a fixed order and without a branch, so every instruction set gives the same
  * bits. What would cost more than half a unit in the last place is carried on as a second word (..._lo) and added last. No two
- * different NaN meet here (hence 0 - m for -m, and -1/d), for instruction sets differ in which one they keep.
+ * different NaN meet here (hence 0 - m for -m, and -1/d), for instruction sets differ in which one they keep; but for one in 256
+ * in tanh (2048 in float64), from whose low bits v_exponent makes an infinity, and that another NaN.
  *
  * How far each is off at most: docs/accuracy.md, by python -m bench accuracy --exhaustive.
  */
 #define NUMBER(f32, f64) ((T)(IS_F64 ? (f64) : (f32))) /* a constant of the element type */
 #define polynomial F(polynomial)
 #define exp_polynomial F(exp_polynomial)
-#define exp_parts F(exp_parts)
-#define exp_split F(exp_split)
-#define exp_sum F(exp_sum)
-#define exp_divisor F(exp_divisor)
-#define exp_inverse F(exp_inverse)
 #define math_tanh F(math_tanh)
 #define math_sigmoid F(math_sigmoid)
 #define math_atan F(math_atan)
@@ -53,59 +49,24 @@ INLINE V exp_polynomial(V r, V z)
     return polynomial(r, z, c, sizeof c / sizeof *c, 0);
 }
 
-/* e^v = (1 + p) / S, what tanh and sigmoid are made of, for v >= 0 or NaN: v = j ln 2 + r, j whole, S = 2^-j, p = e^r - 1.
- * |r| <= (ln 2)/2 while 2^-j can be stored, be it as a subnormal; then j stays and r grows, until the functions have vanished. */
-typedef struct {
-    V w, r, r_lo; /* r = w + r_lo rounded, w exact */
-    V z, c;       /* p = r + z c, z = r^2 */
-    V minus_s;    /* -S */
-} exp_parts;
-
-INLINE exp_parts exp_split(V v)
+/* sigmoid(x) = m for x < 0, 1 - m for x >= 0, and f' = m - m^2, where m = 1 / (1 + e^|x|) = S / D and D = 1 + S + p with |x| = j ln 2 + r,
+ * j whole, S = 2^-j, p = e^r - 1. |r| <= (ln 2)/2 while 2^-j can be stored, be it as a subnormal; then j stays and r grows, until m has
+ * vanished. */
+INLINE void math_sigmoid(V x, V *y, V *df)
 {
-    const V last = v_set1(NUMBER(103.5, 744.6)), end = v_set1(NUMBER(105.5, 746.6));
+    const V v = v_abs(x), one = v_set1(1), last = v_set1(NUMBER(103.5, 744.6)), end = v_set1(NUMBER(105.5, 746.6));
     /* What is added to it is rounded to a whole number, in the low bits, from which v_exponent makes 2^64 S or 2^512 S. */
     const V shift = v_set1(NUMBER(0x1.8p23 + 64, 0x1.8p52 + 512));
     const V t = v_fma(v_min(v, last), v_set1(NUMBER(-0x1.715476p+0, -0x1.71547652b82fep+0)), shift); /* never NaN */
-    const V minus_j = v_sub(t, shift);
-    exp_parts e;
-    e.minus_s = v_mul(v_exponent(t), v_set1(NUMBER(-0x1p-64, -0x1p-512)));
-    e.w = v_fma(minus_j, v_set1(NUMBER(0x1.62e4p-1, 0x1.62e42fefa38p-1)), v_min(end, v)); /* exact: bits are left for j */
-    e.r_lo = v_mul(minus_j, v_set1(NUMBER(0x1.7f7d1cp-20, 0x1.ef35793c7673p-45)));
-    e.r = v_fma(minus_j, v_set1(NUMBER(0x1.7f7d1cp-20, 0x1.ef35793c7673p-45)), e.w);
-    e.z = v_mul(e.r, e.r);
-    e.c = exp_polynomial(e.r, e.z);
-    return e;
-}
-
-/* D = 1 + S + p, e^v + 1 = D / S */
-typedef struct {
-    V d, d_lo; /* d + d_lo = D, d rounded */
-    V q;       /* -1/d, rounded */
-} exp_sum;
-
-INLINE exp_sum exp_divisor(V minus_s, V p)
-{
-    const V one = v_set1(1);
-    exp_sum s;
-    s.d = v_add(v_sub(one, minus_s), p);
-    s.d_lo = v_add(v_sub(v_sub(one, s.d), minus_s), p); /* 1 - d is exact */
-    s.q = v_div(v_set1(-1), s.d);
-    return s;
-}
-
-/* -1/D */
-INLINE V exp_inverse(exp_sum s) { return v_fma(v_fma(s.q, s.d_lo, v_fma(s.q, s.d, v_set1(1))), s.q, s.q); }
-
-/* sigmoid(x) = m for x < 0, 1 - m for x >= 0, and f' = m - m^2, where m = 1 / (1 + e^|x|) = S / D */
-INLINE void math_sigmoid(V x, V *y, V *df)
-{
-    const exp_parts e = exp_split(v_abs(x));
-    const V one = v_set1(1);
-    exp_sum s = exp_divisor(e.minus_s, v_fma(e.z, e.c, e.r));
-    if (IS_F64) /* with p not rounded: else f is 1.02 units off near -37.78; float32 stays below 1 without it, and 5 % faster */
-        s.d_lo = v_add(v_add(v_sub(v_sub(one, s.d), e.minus_s), e.r), v_mul(e.z, e.c));
-    const V m = v_mul(exp_inverse(s), e.minus_s), rest = v_sub(one, m);
+    const V minus_j = v_sub(t, shift), minus_s = v_mul(v_exponent(t), v_set1(NUMBER(-0x1p-64, -0x1p-512)));
+    const V w = v_fma(minus_j, v_set1(NUMBER(0x1.62e4p-1, 0x1.62e42fefa38p-1)), v_min(end, v)); /* exact: bits are left for j */
+    const V r = v_fma(minus_j, v_set1(NUMBER(0x1.7f7d1cp-20, 0x1.ef35793c7673p-45)), w);
+    const V z = v_mul(r, r), c = exp_polynomial(r, z), p = v_fma(z, c, r);
+    const V d = v_add(v_sub(one, minus_s), p), lacks_p = v_sub(v_sub(one, d), minus_s); /* 1 - d is exact */
+    /* With p not rounded in float64: else f is 1.02 units off near -37.78; float32 stays below 1 without it, and 5 % faster. */
+    const V d_lo = IS_F64 ? v_add(v_add(lacks_p, r), v_mul(z, c)) : v_add(lacks_p, p);
+    const V q = v_div(v_set1(-1), d), minus_inverse = v_fma(v_fma(q, d_lo, v_fma(q, d, one)), q, q);
+    const V m = v_mul(minus_inverse, minus_s), rest = v_sub(one, m);
     *y = v_select(v_lt(x, v_zero()), m, rest);
     *df = v_fma(v_sub(v_zero(), m), m, m);
 }
