@@ -135,10 +135,10 @@ static real polynomial(size_t terms, const real *c, size_t paired, real x, real 
     return sum;
 }
 
-/* The exponential in tanh and sigmoid: for v >= 0 or NaN, e^v = (1 + p) / s, where k = -v / ln 2 rounded to a whole number, s = 2^k, r = v + k ln 2,
- * and p = e^r - 1 = r + r^2 c(r), which is left in parts: r = w + r_lo, z = r^2, c. */
+/* The exponential in the sigmoid: for v >= 0 or NaN, e^v = (1 + p) / s, where k = -v / ln 2 rounded to a whole number, s = 2^k, r = v + k ln 2,
+ * and p = e^r - 1 = r + z c(r), which is left in parts: r, z = r^2, c. */
 typedef struct {
-    real s, w, r, r_lo, z, c;
+    real s, r, z, c;
 } exponential;
 
 #if BITS == 32
@@ -170,9 +170,7 @@ static exponential exponential_of(real v)
     exponential e;
     const real k = FMA(v < LAST ? v : LAST, -LOG2_E, ROUNDER) - ROUNDER; /* LAST of NaN */
     e.s = LDEXP(1, (int)k); /* exact, be it subnormal */
-    e.w = FMA(k, LN_2_HIGH, v > END ? END : v); /* exact; NaN of NaN */
-    e.r_lo = k * LN_2_LOW;
-    e.r = FMA(k, LN_2_LOW, e.w);
+    e.r = FMA(k, LN_2_LOW, FMA(k, LN_2_HIGH, v > END ? END : v)); /* the inner one is exact; NaN of NaN */
     e.z = e.r * e.r;
     e.c = polynomial(sizeof EXP_TERMS / sizeof *EXP_TERMS, EXP_TERMS, 0, e.r, e.z);
     return e;
@@ -202,26 +200,44 @@ void NAME(spec_sigmoid)(real x, real parameter, real *y, real *derivative)
     *derivative = FMA(-m, m, m);
 }
 
-/* With v = 2 |x|: tanh |x| = (1 - s + p) / (1 + s + p), its derivative 4 (m - m^2) where m = s / (1 + s + p) */
+#if BITS == 32
+static const real TWICE_LOG2_E = 0x1.715476p+1f;
+static const real HALF_LN_2_HIGH = 0x1.62e4p-2f, HALF_LN_2_LOW = 0x1.7f7d1cp-21f;
+static const real TANH_END = 53.1f; /* beyond it the derivative has vanished */
+enum { TANH_PAIRED = 1 };
+static const real TANH_TERMS[3] = {-0x1.55550ep-2f, 0x1.10dd10p-3f, -0x1.a467dap-5f};
+#else
+static const real TWICE_LOG2_E = 0x1.71547652b82fep+1;
+static const real HALF_LN_2_HIGH = 0x1.62e42fefa38p-2, HALF_LN_2_LOW = 0x1.ef35793c7673p-46;
+static const real TANH_END = 373.6;
+enum { TANH_PAIRED = 3 };
+static const real TANH_TERMS[7] = {-0x1.55555555554d3p-2, 0x1.11111110f8371p-3, -0x1.ba1ba186ae4b9p-5, 0x1.664f2f402e494p-6,
+                                   -0x1.22678efcb18a2p-7, 0x1.d4e52268027dfp-9, -0x1.57ff54c2b9c1cp-10};
+#endif
+
+/* With |x| = -k (ln 2)/2 + r, s = 2^k and t = tanh r = r + r^3 c(r^2): tanh |x| = N / D, N = (1 - s) + (1 + s) t, D = (1 + s) + (1 - s) t.
+ * With i = (1 - t) / D its derivative is 4 s i (1 - s i). */
 void NAME(spec_tanh)(real x, real parameter, real *y, real *derivative)
 {
     (void)parameter;
-    const real a = ABS(x);
-    const exponential e = exponential_of(a + a);
-    const real small = FMA(e.z, e.c, e.r_lo);
-    const real p = e.w + small;
-    const real difference = 1 - e.s;
-    const real n = difference + p;
-    const real n_lo = ((difference - n) + e.w) + small; /* w + small has what p has lost */
-    const real d = (1 + e.s) + p;
-    const real d_lo = (FMA(e.s, 2, difference - d) + e.w) + small;
+    *y = *derivative = x;
+    if (x != x) return;
+    const real a = ABS(x) > TANH_END ? TANH_END : ABS(x);
+    const real k = FMA(a - (real)0.0766, -TWICE_LOG2_E, ROUNDER) - ROUNDER; /* 0 up to a quarter */
+    const real s = LDEXP(1, (int)k); /* exact, be it subnormal, or 0 */
+    const real r = FMA(k, HALF_LN_2_LOW, FMA(k, HALF_LN_2_HIGH, a)); /* the inner one is exact */
+    const real z = r * r;
+    const real t = FMA(r * z, polynomial(sizeof TANH_TERMS / sizeof *TANH_TERMS, TANH_TERMS, TANH_PAIRED, z, z * z), r);
+    const real plus = 1 + s, minus = plus - (s + s);
+    const real n = FMA(plus, t, minus), n_lo = FMA(plus, t, minus - n); /* what n lacks */
+    const real d = FMA(minus, t, plus), d_lo = FMA(minus, t, plus - d);
     const real q = 1 / d;
     const real first = n * q;
-    const real missing = FMA(-first, d_lo, FMA(-first, d, n)) + n_lo;
+    const real missing = FMA(-first, d_lo, FMA(-first, d, n) + n_lo); /* N - first D */
     *y = COPYSIGN(FMA(missing, q, first), x);
-    const real inverse = reciprocal(d, d_lo);
-    const real m = inverse * e.s;
-    *derivative = (FMA(-m, inverse, inverse) * 4) * e.s;
+    const real rough = FMA(-t, q, q);
+    const real i = FMA(FMA(-rough, d_lo, FMA(-rough, d, 1) - t), q, rough);
+    *derivative = LDEXP(FMA(-(i * s), i, i), 2 + (int)k);
 }
 
 #if BITS == 32
