@@ -22,19 +22,32 @@ typedef struct {
 
 enum { ALIGNED_FLAG = 0x0100, WRITEABLE_FLAG = 0x0400, C_CONTIGUOUS_FLAG = 0x0001 };
 
-static size_t ndarray_type, dtypes[2], none;
+/* A float */
+typedef struct {
+    PyObject object;
+    double value;
+} number;
 
-void arrays_know(size_t ndarray, size_t float32, size_t float64, size_t none_)
+static size_t ndarray_type, dtypes[2], none, tuple_head;
+
+void arrays_know(size_t ndarray, size_t float32, size_t float64, size_t none_, size_t tuple_head_)
 {
     ndarray_type = ndarray;
     dtypes[PYNN_F32] = float32;
     dtypes[PYNN_F64] = float64;
     none = none_;
+    tuple_head = tuple_head_;
 }
 
-void arrays_describe(size_t address, size_t d[8])
+/* The addresses of what is in a tuple */
+static const size_t *elements(size_t tuple) { return (const size_t *)(tuple + tuple_head); }
+
+static double value_of(size_t address) { return ((const number *)address)->value; }
+
+void arrays_describe(size_t arrays, size_t d[9])
 {
-    const array *const a = (const array *)address;
+    const size_t *const of = elements(arrays);
+    const array *const a = (const array *)of[0];
     d[0] = (size_t)a->data;
     d[1] = (size_t)a->nd;
     d[2] = (size_t)a->flags;
@@ -43,6 +56,7 @@ void arrays_describe(size_t address, size_t d[8])
         d[4 + 2 * axis] = axis < a->nd ? (size_t)a->sizes[axis] : 0;
         d[5 + 2 * axis] = axis < a->nd ? (size_t)a->strides[axis] : 0;
     }
+    d[8] = (size_t)value_of(of[1]);
 }
 
 /* An array as the kernels take it */
@@ -162,8 +176,10 @@ static int as_output(size_t address, int dtype, int nd, size_t rows, size_t colu
     return m->nd != nd || m->rows != rows || m->columns != columns;
 }
 
-int arrays_affine(size_t weight, size_t x, size_t bias, size_t out)
+int arrays_affine(size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t weight = of[0], x = of[1], bias = of[2], out = of[3];
     const int dtype = dtype_of(weight);
     matrix w, in, b = {0}, y;
     if (as_matrix(weight, dtype, 1, &w) || as_matrix(x, dtype, 0, &in) || in.columns != w.columns) return ARRAYS_NOT_PLAIN;
@@ -173,8 +189,10 @@ int arrays_affine(size_t weight, size_t x, size_t bias, size_t out)
                        y.ld);
 }
 
-int arrays_weight_gradient(size_t y_gradient, size_t x, size_t out)
+int arrays_weight_gradient(size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t y_gradient = of[0], x = of[1], out = of[2];
     const int dtype = dtype_of(y_gradient);
     matrix dy, in, dw;
     if (as_matrix(y_gradient, dtype, 0, &dy) || as_matrix(x, dtype, 0, &in) || dy.nd != in.nd || dy.rows != in.rows)
@@ -184,16 +202,20 @@ int arrays_weight_gradient(size_t y_gradient, size_t x, size_t out)
     return pynn_weight_gradient(dtype, dy.rows, in.columns, dy.columns, dy.data, dy.ld, in.data, in.ld, dw.data, dw.ld, dw.order);
 }
 
-int arrays_bias_gradient(size_t y_gradient, size_t out)
+int arrays_bias_gradient(size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t y_gradient = of[0], out = of[1];
     const int dtype = dtype_of(y_gradient);
     matrix dy, db;
     if (as_matrix(y_gradient, dtype, 0, &dy) || as_output(out, dtype, 1, 1, dy.columns, &db) || !apart(&db, &dy)) return ARRAYS_NOT_PLAIN;
     return pynn_bias_gradient(dtype, dy.rows, dy.columns, dy.data, dy.ld, db.data);
 }
 
-int arrays_input_gradient(size_t weight, size_t y_gradient, size_t out)
+int arrays_input_gradient(size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t weight = of[0], y_gradient = of[1], out = of[2];
     const int dtype = dtype_of(weight);
     matrix w, dy, dx;
     if (as_matrix(weight, dtype, 1, &w) || as_matrix(y_gradient, dtype, 0, &dy) || dy.columns != w.rows) return ARRAYS_NOT_PLAIN;
@@ -201,22 +223,26 @@ int arrays_input_gradient(size_t weight, size_t y_gradient, size_t out)
     return pynn_input_gradient(dtype, dy.rows, w.columns, w.rows, w.data, w.ld, w.order, dy.data, dy.ld, dx.data, dx.ld);
 }
 
-int arrays_activation(int activation, double parameter, size_t x, size_t out)
+int arrays_activation(size_t arrays)
 {
+    const size_t *const of = elements(arrays), *const f = elements(of[0]);
+    const size_t x = of[1], out = of[2];
     const int dtype = dtype_of(x);
     matrix in, y;
     if (as_run(x, dtype, &in) || as_output(out, dtype, in.nd, in.rows, in.columns, &y) || !apart_or_same(&y, &in)) return ARRAYS_NOT_PLAIN;
-    return pynn_activation(dtype, activation, parameter, in.rows * in.columns, in.data, y.data);
+    return pynn_activation(dtype, (int)value_of(f[0]), value_of(f[1]), in.rows * in.columns, in.data, y.data);
 }
 
-int arrays_activation_gradient(int activation, double parameter, size_t x, size_t y_gradient, size_t out)
+int arrays_activation_gradient(size_t arrays)
 {
+    const size_t *const of = elements(arrays), *const f = elements(of[0]);
+    const size_t x = of[1], y_gradient = of[2], out = of[3];
     const int dtype = dtype_of(x);
     matrix in, dy, dx;
     if (as_run(x, dtype, &in) || as_run(y_gradient, dtype, &dy) || !same_shape(&in, &dy)) return ARRAYS_NOT_PLAIN;
     if (as_output(out, dtype, in.nd, in.rows, in.columns, &dx) || !apart_or_same(&dx, &in) || !apart_or_same(&dx, &dy))
         return ARRAYS_NOT_PLAIN;
-    return pynn_activation_gradient(dtype, activation, parameter, in.rows * in.columns, in.data, dy.data, dx.data);
+    return pynn_activation_gradient(dtype, (int)value_of(f[0]), value_of(f[1]), in.rows * in.columns, in.data, dy.data, dx.data);
 }
 
 /* Weights of rows, if there are any: a vector as long as there are rows */
@@ -233,8 +259,10 @@ static int as_target(const pynn_objective *objective, size_t address, int dtype,
     return objective->labels ? t->nd != 1 || t->columns != p->rows : !same_shape(p, t);
 }
 
-int arrays_cost(const pynn_objective *objective, size_t prediction, size_t target, size_t weights, double *cost)
+int arrays_cost(const pynn_objective *objective, double *cost, size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t prediction = of[0], target = of[1], weights = of[2];
     const int dtype = dtype_of(prediction);
     matrix p, t, w;
     if (as_run(prediction, dtype, &p) || as_target(objective, target, dtype, &p, &t)) return ARRAYS_NOT_PLAIN;
@@ -243,8 +271,10 @@ int arrays_cost(const pynn_objective *objective, size_t prediction, size_t targe
     return PYNN_OK;
 }
 
-int arrays_cost_gradient(const pynn_objective *objective, size_t prediction, size_t target, size_t weights, size_t out)
+int arrays_cost_gradient(const pynn_objective *objective, size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t prediction = of[0], target = of[1], weights = of[2], out = of[3];
     const int dtype = dtype_of(prediction);
     matrix p, t, w, g;
     if (as_run(prediction, dtype, &p) || as_target(objective, target, dtype, &p, &t)) return ARRAYS_NOT_PLAIN;
@@ -254,8 +284,10 @@ int arrays_cost_gradient(const pynn_objective *objective, size_t prediction, siz
     return pynn_cost_gradient(dtype, objective, p.rows, p.columns, p.data, t.data, w.data, g.data);
 }
 
-int arrays_gradient_descent(size_t parameters, size_t gradients, double learning_rate)
+int arrays_gradient_descent(double learning_rate, size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t parameters = of[0], gradients = of[1];
     const int dtype = dtype_of(parameters);
     matrix p, g;
     if (as_run(parameters, dtype, &p) || !writeable(parameters, 1) || as_run(gradients, dtype, &g) || !same_shape(&p, &g))
@@ -293,8 +325,10 @@ static int as_statistics(size_t address, int dtype, const matrix *of, matrix *m)
     return as_run(address, dtype, m) || m->nd != of->nd || m->rows != of->rows || m->columns != 2;
 }
 
-int arrays_softmax(int log, size_t x, size_t out)
+int arrays_softmax(int log, size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t x = of[0], out = of[1];
     const int dtype = dtype_of(x);
     matrix in, y;
     if (as_matrix(x, dtype, 0, &in) || as_output(out, dtype, in.nd, in.rows, in.columns, &y) || !rows_apart_or_same(&y, &in))
@@ -302,8 +336,10 @@ int arrays_softmax(int log, size_t x, size_t out)
     return pynn_softmax(dtype, log, in.rows, in.columns, in.data, in.ld, y.data, y.ld);
 }
 
-int arrays_softmax_gradient(int log, size_t y, size_t y_gradient, size_t out)
+int arrays_softmax_gradient(int log, size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t y = of[0], y_gradient = of[1], out = of[2];
     const int dtype = dtype_of(y);
     matrix in, dy, dx;
     if (as_matrix(y, dtype, 0, &in) || as_matrix(y_gradient, dtype, 0, &dy) || !same_shape(&in, &dy)) return ARRAYS_NOT_PLAIN;
@@ -312,8 +348,10 @@ int arrays_softmax_gradient(int log, size_t y, size_t y_gradient, size_t out)
     return pynn_softmax_gradient(dtype, log, in.rows, in.columns, in.data, in.ld, dy.data, dy.ld, dx.data, dx.ld);
 }
 
-int arrays_layer_norm(size_t x, size_t scale, size_t bias, double epsilon, size_t out, size_t statistics)
+int arrays_layer_norm(double epsilon, size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t x = of[0], scale = of[1], bias = of[2], out = of[3], statistics = of[4];
     const int dtype = dtype_of(x);
     matrix in, a, b, y, s = {0};
     if (as_matrix(x, dtype, 0, &in) || as_features(scale, dtype, in.columns, &a) || as_features(bias, dtype, in.columns, &b))
@@ -325,8 +363,10 @@ int arrays_layer_norm(size_t x, size_t scale, size_t bias, double epsilon, size_
     return pynn_layer_norm(dtype, in.rows, in.columns, epsilon, in.data, in.ld, a.data, b.data, y.data, y.ld, s.data);
 }
 
-int arrays_layer_norm_gradient(size_t x, size_t statistics, size_t scale, size_t y_gradient, size_t out)
+int arrays_layer_norm_gradient(size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t x = of[0], statistics = of[1], scale = of[2], y_gradient = of[3], out = of[4];
     const int dtype = dtype_of(x);
     matrix in, s, a, dy, dx;
     if (as_matrix(x, dtype, 0, &in) || as_features(scale, dtype, in.columns, &a) || as_statistics(statistics, dtype, &in, &s))
@@ -338,8 +378,10 @@ int arrays_layer_norm_gradient(size_t x, size_t statistics, size_t scale, size_t
     return pynn_layer_norm_gradient(dtype, in.rows, in.columns, in.data, in.ld, s.data, a.data, dy.data, dy.ld, dx.data, dx.ld);
 }
 
-int arrays_layer_norm_scale_gradient(size_t x, size_t statistics, size_t y_gradient, size_t out)
+int arrays_layer_norm_scale_gradient(size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t x = of[0], statistics = of[1], y_gradient = of[2], out = of[3];
     const int dtype = dtype_of(x);
     matrix in, s, dy, c;
     if (as_matrix(x, dtype, 0, &in) || as_statistics(statistics, dtype, &in, &s)) return ARRAYS_NOT_PLAIN;
@@ -348,8 +390,10 @@ int arrays_layer_norm_scale_gradient(size_t x, size_t statistics, size_t y_gradi
     return pynn_layer_norm_scale_gradient(dtype, in.rows, in.columns, in.data, in.ld, s.data, dy.data, dy.ld, c.data);
 }
 
-int arrays_standardize(size_t x, size_t mean, size_t deviation, size_t out)
+int arrays_standardize(size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t x = of[0], mean = of[1], deviation = of[2], out = of[3];
     const int dtype = dtype_of(x);
     matrix in, m, d, y;
     if (as_matrix(x, dtype, 0, &in) || as_features(mean, dtype, in.columns, &m)) return ARRAYS_NOT_PLAIN;
@@ -359,8 +403,10 @@ int arrays_standardize(size_t x, size_t mean, size_t deviation, size_t out)
     return pynn_standardize(dtype, in.rows, in.columns, in.data, in.ld, m.data, d.data, y.data, y.ld);
 }
 
-int arrays_dropout(size_t x, double rate, uint64_t seed, uint64_t step, uint64_t first_row, size_t out)
+int arrays_dropout(double rate, uint64_t seed, uint64_t step, uint64_t first_row, size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t x = of[0], out = of[1];
     const int dtype = dtype_of(x);
     matrix in, y;
     if (as_run(x, dtype, &in) || as_output(out, dtype, in.nd, in.rows, in.columns, &y) || !apart_or_same(&y, &in)) return ARRAYS_NOT_PLAIN;

@@ -30,12 +30,12 @@ new_double: Callable[[], Any] = partial(_ffi.new, _ffi.typeof("double *"))  # fo
 
 def _introduce_arrays() -> None:
     """Tell the extension what a plain array is, and check that it reads one as NumPy does (csrc/arrays.h)."""
-    lib.arrays_know(id(np.ndarray), id(F32), id(F64), id(None))
+    lib.arrays_know(id(np.ndarray), id(F32), id(F64), id(None), tuple.__basicsize__)
     array = np.zeros((5, 7), F32)[1:4, ::2]
-    seen = _ffi.new("size_t[8]")
-    lib.arrays_describe(id(array), seen)
+    seen, arrays = _ffi.new("size_t[9]"), (array, 7.0)
+    lib.arrays_describe(id(arrays), seen)
     sizes = [number for axis in zip(array.shape, array.strides, strict=True) for number in axis]
-    if list(seen) != [array.__array_interface__["data"][0], array.ndim, array.flags.num, id(F32), *sizes]:
+    if list(seen) != [array.__array_interface__["data"][0], array.ndim, array.flags.num, id(F32), *sizes, 7]:
         raise ImportError(
             f"pynn: NumPy {np.__version__} lays out its arrays in memory in a way that this build of pynn does not know"
         )

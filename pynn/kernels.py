@@ -48,6 +48,8 @@ from pynn.engine import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike
 
     from pynn.checks import Array
@@ -62,6 +64,31 @@ __all__ = [
 
 _ndarray = np.ndarray
 _empty = np.empty
+# What np.empty_like calls when it has looked for __array_function__, which takes it twice as long
+_empty_like: Callable[[Array], Array] = getattr(np.empty_like, "_implementation", np.empty_like)
+
+_arrays_affine = lib.arrays_affine
+_arrays_weight_gradient = lib.arrays_weight_gradient
+_arrays_bias_gradient = lib.arrays_bias_gradient
+_arrays_input_gradient = lib.arrays_input_gradient
+_arrays_activation = lib.arrays_activation
+_arrays_activation_gradient = lib.arrays_activation_gradient
+_arrays_softmax = lib.arrays_softmax
+_arrays_softmax_gradient = lib.arrays_softmax_gradient
+_arrays_layer_norm = lib.arrays_layer_norm
+_arrays_layer_norm_gradient = lib.arrays_layer_norm_gradient
+_arrays_layer_norm_scale_gradient = lib.arrays_layer_norm_scale_gradient
+_arrays_standardize = lib.arrays_standardize
+_arrays_dropout = lib.arrays_dropout
+_arrays_cost = lib.arrays_cost
+_arrays_cost_gradient = lib.arrays_cost_gradient
+_arrays_gradient_descent = lib.arrays_gradient_descent
+
+
+def _run(where: str, kernel: Callable[..., int], *numbers: Any, arrays: tuple[Any, ...]) -> None:
+    """A kernel on arrays that are as it takes them."""
+    if status := kernel(*numbers, id(arrays)):
+        fail(status, where)
 
 
 def _common(where: str, **values: ArrayLike) -> list[Array]:
@@ -91,7 +118,9 @@ def _weight(array: Array, where: str) -> Array:
 
 # ---- a dense layer ---------------------------------------------------------------------------------------------------------
 #
-# Each function first tries its arguments as they are; only what the extension does not take costs checks in Python.
+# Each function first takes its arguments for arrays that the extension takes as they are. What it does not take costs checks in
+# Python, and so does what raises an exception of any kind on the way there because it is no array. An assignment keeps the tuple
+# that its id() stands for, and all that is in it, until the call is over.
 
 
 def affine(weight: ArrayLike, x: ArrayLike, bias: ArrayLike | None = None, out: Array | None = None) -> Array:
@@ -104,12 +133,15 @@ def affine(weight: ArrayLike, x: ArrayLike, bias: ArrayLike | None = None, out: 
     >>> pynn.kernels.affine(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 1.0]), np.array([0.5, -0.5]))
     array([3.5, 6.5])
     """
-    if type(weight) is _ndarray and type(x) is _ndarray and weight.ndim == 2 and 1 <= x.ndim <= 2:
+    try:
         y = out
         if y is None:
-            y = _empty(weight.shape[0] if x.ndim == 1 else (x.shape[0], weight.shape[0]), x.dtype)
-        if not lib.arrays_affine(id(weight), id(x), id(bias), id(y)):
+            y = _empty((len(x), len(weight)) if x.ndim == 2 else len(weight), x.dtype)  # type: ignore[union-attr,arg-type]
+        arrays = weight, x, bias, y
+        if not _arrays_affine(id(arrays)):
             return y
+    except Exception:
+        pass
     where = "affine"
     weight, x, *rest = _common(where, weight=weight, x=x, **({} if bias is None else {"bias": bias}))
     weight, x = _weight(weight, where), _rows(x, where, "x")
@@ -121,8 +153,7 @@ def affine(weight: ArrayLike, x: ArrayLike, bias: ArrayLike | None = None, out: 
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"{where}: bias has shape {bias.shape}, wanted {weight.shape[:1]}")
     y = _empty((*x.shape[:-1], weight.shape[0]), x.dtype)
-    if status := lib.arrays_affine(id(weight), id(x), id(bias), id(y)):
-        fail(status, where)
+    _run(where, _arrays_affine, arrays=(weight, x, bias, y))
     return deliver(y, out, where)
 
 
@@ -137,18 +168,23 @@ def weight_gradient(y_gradient: ArrayLike, x: ArrayLike, out: Array | None = Non
     array([[3., 4.],
            [6., 8.]])
     """
-    if type(y_gradient) is _ndarray and type(x) is _ndarray and 1 <= x.ndim <= 2 and y_gradient.ndim == x.ndim:
-        dw = _empty((y_gradient.shape[-1], x.shape[-1]), x.dtype) if out is None else out
-        if not lib.arrays_weight_gradient(id(y_gradient), id(x), id(dw)):
+    try:
+        dw = out
+        if dw is None:
+            shape = (y_gradient.shape[1], x.shape[1]) if x.ndim == 2 else (len(y_gradient), len(x))  # type: ignore[union-attr,arg-type]
+            dw = _empty(shape, x.dtype)  # type: ignore[union-attr]
+        arrays = y_gradient, x, dw
+        if not _arrays_weight_gradient(id(arrays)):
             return dw
+    except Exception:
+        pass
     where = "weight_gradient"
     y_gradient, x = _common(where, y_gradient=y_gradient, x=x)
     y_gradient, x = _rows(y_gradient, where, "y_gradient"), _rows(x, where, "x")
     if y_gradient.shape[:-1] != x.shape[:-1]:
         raise ValueError(f"{where}: y_gradient has shape {y_gradient.shape} and x {x.shape}; they must have the same samples")
     dw = _empty((y_gradient.shape[-1], x.shape[-1]), x.dtype)
-    if status := lib.arrays_weight_gradient(id(y_gradient), id(x), id(dw)):
-        fail(status, where)
+    _run(where, _arrays_weight_gradient, arrays=(y_gradient, x, dw))
     return deliver(dw, out, where)
 
 
@@ -165,16 +201,18 @@ def bias_gradient(y_gradient: ArrayLike, out: Array | None = None) -> Array:
         dtype = y_gradient.dtype
         if dtype is F32 or dtype is F64:
             return y_gradient.copy()  # the sum of one row
-    if type(y_gradient) is _ndarray and 1 <= y_gradient.ndim <= 2:
-        db = _empty(y_gradient.shape[-1], y_gradient.dtype) if out is None else out
-        if not lib.arrays_bias_gradient(id(y_gradient), id(db)):
+    try:
+        db = _empty(y_gradient.shape[-1], y_gradient.dtype) if out is None else out  # type: ignore[union-attr]
+        arrays = y_gradient, db
+        if not _arrays_bias_gradient(id(arrays)):
             return db
+    except Exception:
+        pass
     where = "bias_gradient"
     (y_gradient,) = _common(where, y_gradient=y_gradient)
     y_gradient = _rows(y_gradient, where, "y_gradient")
     db = _empty(y_gradient.shape[-1], y_gradient.dtype)
-    if status := lib.arrays_bias_gradient(id(y_gradient), id(db)):
-        fail(status, where)
+    _run(where, _arrays_bias_gradient, arrays=(y_gradient, db))
     return deliver(db, out, where)
 
 
@@ -188,12 +226,16 @@ def input_gradient(weight: ArrayLike, y_gradient: ArrayLike, out: Array | None =
     >>> pynn.kernels.input_gradient(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 1.0]))
     array([4., 6.])
     """
-    if type(weight) is _ndarray and type(y_gradient) is _ndarray and weight.ndim == 2 and 1 <= y_gradient.ndim <= 2:
+    try:
         dx = out
         if dx is None:
-            dx = _empty(weight.shape[1] if y_gradient.ndim == 1 else (y_gradient.shape[0], weight.shape[1]), weight.dtype)
-        if not lib.arrays_input_gradient(id(weight), id(y_gradient), id(dx)):
+            inputs = weight.shape[1]  # type: ignore[union-attr]
+            dx = _empty((len(y_gradient), inputs) if y_gradient.ndim == 2 else inputs, weight.dtype)  # type: ignore[union-attr,arg-type]
+        arrays = weight, y_gradient, dx
+        if not _arrays_input_gradient(id(arrays)):
             return dx
+    except Exception:
+        pass
     where = "input_gradient"
     weight, y_gradient = _common(where, weight=weight, y_gradient=y_gradient)
     weight, y_gradient = _weight(weight, where), _rows(y_gradient, where, "y_gradient")
@@ -203,14 +245,18 @@ def input_gradient(weight: ArrayLike, y_gradient: ArrayLike, out: Array | None =
             f"(shapes {y_gradient.shape} and {weight.shape})"
         )
     dx = _empty((*y_gradient.shape[:-1], weight.shape[1]), weight.dtype)
-    if status := lib.arrays_input_gradient(id(weight), id(y_gradient), id(dx)):
-        fail(status, where)
+    _run(where, _arrays_input_gradient, arrays=(weight, y_gradient, dx))
     return deliver(dx, out, where)
 
 
 # ---- activations -----------------------------------------------------------------------------------------------------------
 
-_DEFAULTS = {name: (row.number, row.default) for name, row in ACTIVATIONS.items()}
+_DEFAULTS = {name: (float(row.number), row.default) for name, row in ACTIVATIONS.items()}
+
+
+def _function(where: str, name: str, parameter: float | None) -> tuple[float, float]:
+    number, parameter = number_of(ACTIVATIONS, name, parameter, where, "activation")
+    return float(number), parameter
 
 
 def activation(name: str, x: ArrayLike, out: Array | None = None, parameter: float | None = None) -> Array:
@@ -224,18 +270,21 @@ def activation(name: str, x: ArrayLike, out: Array | None = None, parameter: flo
     >>> pynn.kernels.activation("relu", np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    known = _DEFAULTS.get(name) if parameter is None and type(name) is str else None
-    index, number = known or number_of(ACTIVATIONS, name, parameter, "activation", "activation")
+    try:
+        function = _DEFAULTS[name] if parameter is None else None
+    except (KeyError, TypeError):
+        function = None
+    if function is None:
+        function = _function("activation", name, parameter)
     if type(x) is _ndarray:
-        y = _empty(x.shape, x.dtype) if out is None else out
-        if not lib.arrays_activation(index, number, id(x), id(y)):
+        y = _empty_like(x) if out is None else out
+        arrays = function, x, y
+        if not _arrays_activation(id(arrays)):
             return y
     where = "activation"
     (x,) = _common(where, x=x)
     y = _empty(x.shape, x.dtype)
-    run, y_run = np.require(x, requirements=["C", "A"]).reshape(-1), y.reshape(-1)
-    if status := lib.arrays_activation(index, number, id(run), id(y_run)):
-        fail(status, where)
+    _run(where, _arrays_activation, arrays=(function, np.require(x, requirements=["C", "A"]).reshape(-1), y.reshape(-1)))
     return deliver(y, out, where)
 
 
@@ -251,20 +300,23 @@ def activation_gradient(
     >>> pynn.kernels.activation_gradient("relu", np.array([-1.0, 2.0]), np.array([5.0, 5.0]))
     array([0., 5.])
     """
-    known = _DEFAULTS.get(name) if parameter is None and type(name) is str else None
-    index, number = known or number_of(ACTIVATIONS, name, parameter, "activation_gradient", "activation")
+    try:
+        function = _DEFAULTS[name] if parameter is None else None
+    except (KeyError, TypeError):
+        function = None
+    if function is None:
+        function = _function("activation_gradient", name, parameter)
     if type(x) is _ndarray:
-        dx = _empty(x.shape, x.dtype) if out is None else out
-        if not lib.arrays_activation_gradient(index, number, id(x), id(y_gradient), id(dx)):
+        dx = _empty_like(x) if out is None else out
+        arrays = function, x, y_gradient, dx
+        if not _arrays_activation_gradient(id(arrays)):
             return dx
     where = "activation_gradient"
     x, y_gradient = _common(where, x=x, y_gradient=y_gradient)
     same_shape(where, x=x, y_gradient=y_gradient)
     dx = _empty(x.shape, x.dtype)
     runs = [np.require(array, requirements=["C", "A"]).reshape(-1) for array in (x, y_gradient)]
-    dx_run = dx.reshape(-1)
-    if status := lib.arrays_activation_gradient(index, number, id(runs[0]), id(runs[1]), id(dx_run)):
-        fail(status, where)
+    _run(where, _arrays_activation_gradient, arrays=(function, *runs, dx.reshape(-1)))
     return deliver(dx, out, where)
 
 
@@ -273,14 +325,14 @@ def activation_gradient(
 
 def _softmax(where: str, log: bool, x: ArrayLike, out: Array | None) -> Array:
     if type(x) is _ndarray:
-        y = _empty(x.shape, x.dtype) if out is None else out
-        if not lib.arrays_softmax(log, id(x), id(y)):
+        y = _empty_like(x) if out is None else out
+        arrays = x, y
+        if not _arrays_softmax(log, id(arrays)):
             return y
     (x,) = _common(where, x=x)
     x = _rows(x, where, "x")
     y = _empty(x.shape, x.dtype)
-    if status := lib.arrays_softmax(log, id(x), id(y)):
-        fail(status, where)
+    _run(where, _arrays_softmax, log, arrays=(x, y))
     return deliver(y, out, where)
 
 
@@ -312,15 +364,15 @@ def log_softmax(x: ArrayLike, out: Array | None = None) -> Array:
 
 def _softmax_gradient(where: str, log: bool, y: ArrayLike, y_gradient: ArrayLike, out: Array | None) -> Array:
     if type(y) is _ndarray:
-        dx = _empty(y.shape, y.dtype) if out is None else out
-        if not lib.arrays_softmax_gradient(log, id(y), id(y_gradient), id(dx)):
+        dx = _empty_like(y) if out is None else out
+        arrays = y, y_gradient, dx
+        if not _arrays_softmax_gradient(log, id(arrays)):
             return dx
     y, y_gradient = _common(where, y=y, y_gradient=y_gradient)
     y, y_gradient = _rows(y, where, "y"), _rows(y_gradient, where, "y_gradient")
     same_shape(where, y=y, y_gradient=y_gradient)
     dx = _empty(y.shape, y.dtype)
-    if status := lib.arrays_softmax_gradient(log, id(y), id(y_gradient), id(dx)):
-        fail(status, where)
+    _run(where, _arrays_softmax_gradient, log, arrays=(y, y_gradient, dx))
     return deliver(dx, out, where)
 
 
@@ -382,24 +434,23 @@ def layer_norm(
     array([-1.,  1.])
     """
     if type(x) is _ndarray and type(epsilon) is float and epsilon > 0:
-        y = _empty(x.shape, x.dtype) if out is None else out
-        if not lib.arrays_layer_norm(id(x), id(scale), id(bias), epsilon, id(y), id(statistics)):
+        y = _empty_like(x) if out is None else out
+        arrays = x, scale, bias, y, statistics
+        if not _arrays_layer_norm(epsilon, id(arrays)):
             return y
     where = "layer_norm"
     given = {name: value for name, value in (("scale", scale), ("bias", bias)) if value is not None}
     x, *rest = _common(where, x=x, **given)
-    arrays: dict[str, Array | None] = dict(
+    features: dict[str, Array | None] = dict(
         zip(given, (_rows(each, where, name) for name, each in zip(given, rest, strict=True)), strict=True)
     )
     x = _rows(x, where, "x")
-    _features(where, x, **arrays)
+    _features(where, x, **features)
     epsilon = as_parameter(epsilon, where, "epsilon")
     if epsilon <= 0:
         raise ValueError(f"{where}: epsilon is {epsilon!r}, wanted a number above 0")
     y, own = _empty(x.shape, x.dtype), _empty((*x.shape[:-1], 2), x.dtype)
-    status = lib.arrays_layer_norm(id(x), id(arrays.get("scale")), id(arrays.get("bias")), epsilon, id(y), id(own))
-    if status:
-        fail(status, where)
+    _run(where, _arrays_layer_norm, epsilon, arrays=(x, features.get("scale"), features.get("bias"), y, own))
     if statistics is not None:
         deliver(own, statistics, where, "statistics")
     return deliver(y, out, where)
@@ -420,8 +471,9 @@ def layer_norm_gradient(
     True
     """
     if type(x) is _ndarray:
-        dx = _empty(x.shape, x.dtype) if out is None else out
-        if not lib.arrays_layer_norm_gradient(id(x), id(statistics), id(scale), id(y_gradient), id(dx)):
+        dx = _empty_like(x) if out is None else out
+        arrays = x, statistics, scale, y_gradient, dx
+        if not _arrays_layer_norm_gradient(id(arrays)):
             return dx
     where = "layer_norm_gradient"
     given = {} if scale is None else {"scale": scale}
@@ -436,8 +488,7 @@ def layer_norm_gradient(
     _statistics(where, x, statistics)
     _features(where, x, scale=scale)
     dx = _empty(x.shape, x.dtype)
-    if status := lib.arrays_layer_norm_gradient(id(x), id(statistics), id(scale), id(y_gradient), id(dx)):
-        fail(status, where)
+    _run(where, _arrays_layer_norm_gradient, arrays=(x, statistics, scale, y_gradient, dx))
     return deliver(dx, out, where)
 
 
@@ -450,10 +501,13 @@ def layer_norm_scale_gradient(x: ArrayLike, statistics: ArrayLike, y_gradient: A
     >>> pynn.kernels.layer_norm_scale_gradient(np.array([1.0, 3.0]), np.array([2.0, 1.0]), np.array([5.0, 6.0]))
     array([-5.,  6.])
     """
-    if type(x) is _ndarray and 1 <= x.ndim <= 2:
-        gradient = _empty(x.shape[-1], x.dtype) if out is None else out
-        if not lib.arrays_layer_norm_scale_gradient(id(x), id(statistics), id(y_gradient), id(gradient)):
+    try:
+        gradient = _empty(x.shape[-1], x.dtype) if out is None else out  # type: ignore[union-attr]
+        arrays = x, statistics, y_gradient, gradient
+        if not _arrays_layer_norm_scale_gradient(id(arrays)):
             return gradient
+    except Exception:
+        pass
     where = "layer_norm_scale_gradient"
     x, statistics, y_gradient = _common(where, x=x, statistics=statistics, y_gradient=y_gradient)
     x, y_gradient, statistics = (
@@ -464,8 +518,7 @@ def layer_norm_scale_gradient(x: ArrayLike, statistics: ArrayLike, y_gradient: A
     same_shape(where, x=x, y_gradient=y_gradient)
     _statistics(where, x, statistics)
     gradient = _empty(x.shape[-1], x.dtype)
-    if status := lib.arrays_layer_norm_scale_gradient(id(x), id(statistics), id(y_gradient), id(gradient)):
-        fail(status, where)
+    _run(where, _arrays_layer_norm_scale_gradient, arrays=(x, statistics, y_gradient, gradient))
     return deliver(gradient, out, where)
 
 
@@ -481,8 +534,9 @@ def standardize(x: ArrayLike, mean: ArrayLike | None, deviation: ArrayLike, out:
            [ 2.,  0.]])
     """
     if type(x) is _ndarray:
-        y = _empty(x.shape, x.dtype) if out is None else out
-        if not lib.arrays_standardize(id(x), id(mean), id(deviation), id(y)):
+        y = _empty_like(x) if out is None else out
+        arrays = x, mean, deviation, y
+        if not _arrays_standardize(id(arrays)):
             return y
     where = "standardize"
     given = {} if mean is None else {"mean": mean}
@@ -491,8 +545,7 @@ def standardize(x: ArrayLike, mean: ArrayLike | None, deviation: ArrayLike, out:
     mean = _rows(rest[0], where, "mean") if rest else None
     _features(where, x, mean=mean, deviation=deviation)
     y = _empty(x.shape, x.dtype)
-    if status := lib.arrays_standardize(id(x), id(mean), id(deviation), id(y)):
-        fail(status, where)
+    _run(where, _arrays_standardize, arrays=(x, mean, deviation, y))
     return deliver(y, out, where)
 
 
@@ -510,8 +563,9 @@ def dropout(x: ArrayLike, rate: float, seed: int, step: int = 0, first_row: int 
     array([2., 2., 0., 2., 0., 0., 0., 0.])
     """
     if type(x) is _ndarray and type(rate) is float and 0 <= rate < 1 and _all_counters(seed, step, first_row):
-        y = _empty(x.shape, x.dtype) if out is None else out
-        if not lib.arrays_dropout(id(x), rate, seed, step, first_row, id(y)):
+        y = _empty_like(x) if out is None else out
+        arrays = x, y
+        if not _arrays_dropout(rate, seed, step, first_row, id(arrays)):
             return y
     where = "dropout"
     rate = as_rate(rate, where)
@@ -520,8 +574,7 @@ def dropout(x: ArrayLike, rate: float, seed: int, step: int = 0, first_row: int 
     (x,) = _common(where, x=x)
     x = _rows(x, where, "x")
     y = _empty(x.shape, x.dtype)
-    if status := lib.arrays_dropout(id(x), rate, int(seed), int(step), int(first_row), id(y)):
-        fail(status, where)
+    _run(where, _arrays_dropout, rate, int(seed), int(step), int(first_row), arrays=(x, y))
     return deliver(y, out, where)
 
 
@@ -589,11 +642,11 @@ def _cost(
 ) -> float:
     o = _objective(name, parameter)
     result = new_double()
-    if type(prediction) is _ndarray and not lib.arrays_cost(o, id(prediction), id(target), id(sample_weight), result):
+    arrays = prediction, target, sample_weight
+    if not _arrays_cost(o, result, id(arrays)):
         return result[0]  # type: ignore[no-any-return]  # a float, says cffi
     p, t, weights = _pair(where, prediction, target, sample_weight)
-    if status := lib.arrays_cost(o, id(p), id(t), id(weights), result):
-        fail(status, where)
+    _run(where, _arrays_cost, o, result, arrays=(p, t, weights))
     return float(result[0])
 
 
@@ -625,13 +678,13 @@ def _cost_gradient(
 ) -> Array:
     o = _objective(name, parameter)
     if type(prediction) is _ndarray:
-        gradient = _empty(prediction.shape, prediction.dtype) if out is None else out
-        if not lib.arrays_cost_gradient(o, id(prediction), id(target), id(sample_weight), id(gradient)):
+        gradient = _empty_like(prediction) if out is None else out
+        arrays = prediction, target, sample_weight, gradient
+        if not _arrays_cost_gradient(o, id(arrays)):
             return gradient
     p, t, weights = _pair(where, prediction, target, sample_weight)
     gradient = _empty(p.shape, p.dtype)
-    if status := lib.arrays_cost_gradient(o, id(p), id(t), id(weights), id(gradient)):
-        fail(status, where)
+    _run(where, _arrays_cost_gradient, o, arrays=(p, t, weights, gradient))
     return deliver(gradient.reshape(np.shape(prediction)), out, where)
 
 
@@ -672,8 +725,7 @@ def softmax_cross_entropy(
     where = "softmax_cross_entropy"
     x, t, o = _logits_and_target(where, logits, target, label_smoothing)
     weights, result = _weighed(x, sample_weight, where), new_double()
-    if status := lib.arrays_cost(o, id(x), id(t), id(weights), result):
-        fail(status, where)
+    _run(where, _arrays_cost, o, result, arrays=(x, t, weights))
     return float(result[0])
 
 
@@ -693,8 +745,7 @@ def softmax_cross_entropy_gradient(
     where = "softmax_cross_entropy_gradient"
     x, t, o = _logits_and_target(where, logits, target, label_smoothing)
     weights, gradient = _weighed(x, sample_weight, where), _empty(x.shape, x.dtype)
-    if status := lib.arrays_cost_gradient(o, id(x), id(t), id(weights), id(gradient)):
-        fail(status, where)
+    _run(where, _arrays_cost_gradient, o, arrays=(x, t, weights, gradient))
     return deliver(gradient, out, where)
 
 
@@ -730,13 +781,13 @@ def gradient_descent(parameters: Array, gradients: ArrayLike, learning_rate: flo
     >>> theta
     array([0.5, 1.5])
     """
-    if type(parameters) is _ndarray and not lib.arrays_gradient_descent(id(parameters), id(gradients), learning_rate):
+    arrays = parameters, gradients
+    if type(parameters) is _ndarray and not _arrays_gradient_descent(learning_rate, id(arrays)):
         return
     where = "gradient_descent"
     changeable(parameters, where)
     gradients = checked_gradients(parameters, gradients, where)
     updated = np.array(parameters, gradients.dtype, order="C", copy=True)
     run, gradient_run = updated.reshape(-1), np.require(gradients, requirements=["C", "A"]).reshape(-1)
-    if status := lib.arrays_gradient_descent(id(run), id(gradient_run), learning_rate):
-        fail(status, where)
+    _run(where, _arrays_gradient_descent, learning_rate, arrays=(run, gradient_run))
     np.copyto(parameters, updated)

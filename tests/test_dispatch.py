@@ -124,9 +124,9 @@ def test_import_takes_nothing_but_numpy_and_cffi():
 def test_another_layout_of_arrays_than_numpy_has_would_be_an_import_error():
     # What the check at import compares is what NumPy says; were a field elsewhere, one of these numbers would differ.
     array = np.zeros((4, 6))[:, 1:5:2]
-    seen = _core.ffi.new("size_t[8]")
-    _core.lib.arrays_describe(id(array), seen)
-    assert list(seen) == [array.ctypes.data, 2, array.flags.num, id(array.dtype), 4, 48, 2, 16]
+    seen, arrays = _core.ffi.new("size_t[9]"), (array, 5.0)
+    _core.lib.arrays_describe(id(arrays), seen)
+    assert list(seen) == [array.ctypes.data, 2, array.flags.num, id(array.dtype), 4, 48, 2, 16, 5]
 
 
 def test_it_says_which_compiler_built_it():

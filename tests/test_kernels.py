@@ -128,11 +128,32 @@ class LikeAnArray:
         return np.array(self._numbers, dtype)
 
 
+class LikeAnArrayAtMost(LikeAnArray):
+    """One that says nothing else of itself, whoever asks, as one of unknown length does."""
+
+    def __len__(self):
+        raise ZeroDivisionError
+
+    def __getattr__(self, name):
+        raise ZeroDivisionError if name in ("shape", "ndim", "dtype") else AttributeError(name)
+
+
+class LikeAnArrayByLies(LikeAnArray):
+    """One that would let the extension read beyond it, were it taken for what it says it is."""
+
+    ndim, shape, dtype = 2, (10**6, 10**6), np.dtype("float64")
+
+    def __len__(self):
+        return 10**6
+
+
 MAKERS = {
     "list": list,
     "tuples": lambda numbers: tuple(map(tuple, numbers)),
     "array": np.array,
     "array-like": LikeAnArray,
+    "no more than array-like": LikeAnArrayAtMost,
+    "lies": LikeAnArrayByLies,
     "subclass": lambda numbers: np.array(numbers).view(Subclass),
 }
 
@@ -151,6 +172,17 @@ def test_anything_like_an_array_will_do(make):
     assert y.tolist() == Y
     assert y.dtype == "float64"  # none of the arguments is floating-point
     assert type(y) is np.ndarray
+    weight, x, dy = make(WEIGHT), make(X), make(Y)
+    statistics = [[0.0, 1.0]] * 3
+    others = {
+        "weight_gradient": (dy, x),
+        "bias_gradient": (dy,),
+        "input_gradient": (weight, dy),
+        "layer_norm_scale_gradient": (x, statistics, x),
+    }
+    for name, arguments in others.items():
+        wanted = getattr(kernels, name)(*(np.array(each, "float64") for each in arguments))
+        assert same_bits(getattr(kernels, name)(*arguments), wanted), name
 
 
 def test_a_memory_map_will_do(tmp_path, dtype):
@@ -340,6 +372,12 @@ def test_sizes_beyond_the_address_space_are_an_error_not_a_crash():
     tall = np.broadcast_to(np.float32(1), (2**40, 4))
     with pytest.raises((ValueError, MemoryError)):
         kernels.affine(tall, tall)
+    # Where the shapes do not fit, that is what is wrong.
+    column = np.zeros((10**7, 1))
+    with pytest.raises(ValueError, match=r"^affine: weight has shape"):
+        kernels.affine(column[:, 0], column)
+    with pytest.raises(ValueError, match=r"^weight_gradient: y_gradient has shape"):
+        kernels.weight_gradient(column, column[:, 0])
 
 
 # ---- what flows through ----------------------------------------------------------------------------------------------
