@@ -296,8 +296,10 @@ int arrays_gradient_descent(double learning_rate, size_t arrays)
     return pynn_gradient_descent(dtype, p.rows * p.columns, p.data, g.data, learning_rate);
 }
 
-int arrays_optimize(pynn_optimizer *optimizer, size_t parameters, size_t gradients, double learning_rate)
+int arrays_optimize(pynn_optimizer *optimizer, double learning_rate, size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t parameters = of[0], gradients = of[1];
     const int dtype = dtype_of(parameters);
     matrix p, g;
     if (as_run(parameters, dtype, &p) || !writeable(parameters, 1) || as_run(gradients, dtype, &g) || !same_shape(&p, &g))
@@ -413,8 +415,10 @@ int arrays_dropout(double rate, uint64_t seed, uint64_t step, uint64_t first_row
     return pynn_dropout(dtype, rate, seed, step, first_row * in.columns, in.rows * in.columns, in.data, y.data);
 }
 
-int arrays_predict(const pynn_network *network, size_t x, size_t out)
+int arrays_predict(const pynn_network *network, size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t x = of[0], out = of[1];
     const int dtype = pynn_network_dtype(network);
     matrix in, y;
     if (as_matrix(x, dtype, 0, &in) || in.columns != pynn_network_in(network)) return ARRAYS_NOT_PLAIN;
@@ -431,9 +435,9 @@ static void *run_of(size_t address, size_t length)
 }
 
 /* Training on all rows of x in one batch; what it is for and how, is left to the caller */
-static int as_training(const pynn_network *network, const pynn_objective *objective, size_t x, size_t target, size_t gradients,
-                       pynn_training *training)
+static int as_training(const pynn_network *network, const pynn_objective *objective, const size_t *of, pynn_training *training)
 {
+    const size_t x = of[0], target = of[1], gradients = of[2];
     const int dtype = pynn_network_dtype(network);
     matrix in, t, g = {0};
     if (as_matrix(x, dtype, 0, &in) || in.columns != pynn_network_in(network)) return ARRAYS_NOT_PLAIN;
@@ -456,13 +460,14 @@ static int as_training(const pynn_network *network, const pynn_objective *object
     return PYNN_OK;
 }
 
-int arrays_train(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, size_t x, size_t target, size_t weights,
-                 size_t order, size_t first, size_t rows, size_t batch, double learning_rate, size_t learning_rates, size_t gradients,
-                 size_t costs)
+int arrays_train(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, size_t first, size_t rows, size_t batch,
+                 double learning_rate, size_t arrays)
 {
+    const size_t *const of = elements(arrays);
+    const size_t weights = of[3], order = of[4], learning_rates = of[5], costs = of[6];
     matrix w;
     pynn_training t;
-    if (as_training(network, objective, x, target, gradients, &t)) return ARRAYS_NOT_PLAIN;
+    if (as_training(network, objective, of, &t)) return ARRAYS_NOT_PLAIN;
     if (as_weights(weights, pynn_network_dtype(network), t.rows, &w)) return ARRAYS_NOT_PLAIN;
     if (!batch || first % batch || first > t.rows || rows > t.rows - first) return ARRAYS_NOT_PLAIN;
     double *const cost = run_of(costs, t.rows / batch + (t.rows % batch != 0));
@@ -483,12 +488,11 @@ static const uint64_t DECLINED = 0x7ff8000000000001; /* a NaN that arithmetic do
 
 int arrays_declined(double cost) { return !memcmp(&cost, &DECLINED, sizeof cost); }
 
-double arrays_step(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, size_t x, size_t target,
-                   double learning_rate, size_t gradients)
+double arrays_step(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, double learning_rate, size_t arrays)
 {
     pynn_training t;
     double cost;
-    if (!as_training(network, objective, x, target, gradients, &t) && t.rows) {
+    if (!as_training(network, objective, elements(arrays), &t) && t.rows) {
         t.optimizer = optimizer;
         t.learning_rate = learning_rate;
         t.costs = &cost;

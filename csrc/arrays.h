@@ -29,7 +29,7 @@ int arrays_activation_gradient(size_t arrays); /* function, x, y_gradient, out *
 int arrays_cost(const pynn_objective *objective, double *cost, size_t arrays); /* prediction, target, weights or None */
 int arrays_cost_gradient(const pynn_objective *objective, size_t arrays); /* prediction, target, weights or None, out */
 int arrays_gradient_descent(double learning_rate, size_t arrays); /* parameters, gradients */
-int arrays_optimize(pynn_optimizer *optimizer, size_t parameters, size_t gradients, double learning_rate);
+int arrays_optimize(pynn_optimizer *optimizer, double learning_rate, size_t arrays); /* parameters, gradients */
 
 /* statistics: (rows, 2), or (2,) beside one sample. In and out of the same place will do where pynn.h says so. */
 int arrays_softmax(int log, size_t arrays); /* x, out */
@@ -40,15 +40,15 @@ int arrays_layer_norm_scale_gradient(size_t arrays); /* x, statistics, y_gradien
 int arrays_standardize(size_t arrays); /* x, mean or None, deviation, out */
 int arrays_dropout(double rate, uint64_t seed, uint64_t step, uint64_t first_row, size_t arrays); /* x, out */
 
-int arrays_predict(const pynn_network *network, size_t x, size_t out);
-/* Rows first .. first + rows - 1 of an epoch. costs: float64, one for each batch of the epoch; weights: one for each row, or None; order: int64,
- * one for each row, every one of which is the number of a row (not checked), or None; learning_rates: float64, one for each batch of these
- * rows, or None. first is a multiple of batch. */
-int arrays_train(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, size_t x, size_t target, size_t weights,
-                 size_t order, size_t first, size_t rows, size_t batch, double learning_rate, size_t learning_rates, size_t gradients,
-                 size_t costs);
+int arrays_predict(const pynn_network *network, size_t arrays); /* x, out */
+/* Rows first .. first + rows - 1 of an epoch. costs: float64, one for each batch of the epoch; weights: one for each row; order: int64,
+ * one for each row, every one of which is the number of a row (not checked); learning_rates: float64, one for each batch of these rows.
+ * first is a multiple of batch. */
+int arrays_train(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, size_t first, size_t rows, size_t batch,
+                 double learning_rate,
+                 size_t arrays); /* x, target, gradients or None, weights or None, order or None, learning_rates or None, costs */
 /* The same for one step on all rows, without what that has no use for: the cost before it, or ARRAYS_NOT_PLAIN as a NaN that no cost is,
  * which arrays_declined tells from others. */
-double arrays_step(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, size_t x, size_t target,
-                   double learning_rate, size_t gradients);
+double arrays_step(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, double learning_rate,
+                   size_t arrays); /* x, target, gradients or None */
 int arrays_declined(double cost);

@@ -134,6 +134,7 @@ def objective(name: str, parameter: float | None = None, labels: bool = False) -
 # ---- optimizers ------------------------------------------------------------------------------------------------------------
 
 _Run = tuple[int, int, float, float, float]
+_optimize = lib.arrays_optimize
 
 
 def _holding(handle: Any, *what: Any, free: Callable[[Any], object] = lambda _: None) -> Any:
@@ -195,16 +196,15 @@ class Updater:
         """One step on ``parameters``, in place, those that it keeps state for."""
         if parameters.size != self._size:
             raise ValueError(f"{where}: {parameters.size} parameters, wanted those that there is state for, {self._size}")
-        status = (
-            lib.arrays_optimize(self.handle, id(parameters), id(gradients), learning_rate) if type(parameters) is _ndarray else 1
-        )
-        if not status:
+        arrays = parameters, gradients
+        if type(parameters) is _ndarray and not _optimize(self.handle, learning_rate, id(arrays)):
             return
         changeable(parameters, where)
         gradients = checked_gradients(parameters, gradients, where)
         updated = np.array(parameters, gradients.dtype, order="C", copy=True)
         run, gradient_run = updated.reshape(-1), np.array(gradients, order="C", copy=True).reshape(-1)
-        if status := lib.arrays_optimize(self.handle, id(run), id(gradient_run), learning_rate):
+        arrays = run, gradient_run
+        if status := _optimize(self.handle, learning_rate, id(arrays)):
             fail(status, where)
         np.copyto(parameters, updated)
 
@@ -262,7 +262,8 @@ class Plan:
         self.handle = _holding(network[0], parameters, kept, free=lib.pynn_network_free)
 
 
-# On plan.handle and arrays by id(), as csrc/arrays.h declares them; each answers 0, or that it does not take them as they are.
+# On plan.handle and a tuple of arrays by its id(), as csrc/arrays.h declares them; each answers 0, or that it does not take them
+# as they are.
 plan_predict = lib.arrays_predict
 plan_train = lib.arrays_train
 plan_step = lib.arrays_step  # answers the cost; plan_declined says of one that is NaN whether it is none

@@ -349,8 +349,9 @@ class Network:
         if self._plan is not None and type(x) is _ndarray and x.ndim:
             y = out
             if y is None:
-                y = _empty(self._out if x.ndim == 1 else (x.shape[0], self._out), self._dtype)
-            if not _plan_predict(self._handle, id(x), id(y)):
+                y = _empty(self._out if x.ndim == 1 else (len(x), self._out), self._dtype)
+            arrays = x, y
+            if not _plan_predict(self._handle, id(arrays)):
                 return y
         x = samples.features(self, x)
         if self._plan is None:
@@ -359,7 +360,8 @@ class Network:
             return checks.deliver(checks.as_floats(x, "predict", "the last layer's output", self._dtype), out, "predict")
         x = np.require(x, requirements=["C", "A"])
         y = _empty((*x.shape[:-1], self._out), self._dtype)
-        if status := _plan_predict(self._handle, id(x), id(y)):
+        arrays = x, y
+        if status := _plan_predict(self._handle, id(arrays)):
             engine.fail(status, "predict")
         return checks.deliver(y, out, "predict")
 
@@ -433,7 +435,8 @@ class Network:
         if type(x) is _ndarray and self._plan is not None and self._objective is not None and self._updater is not None:
             rate = self._optimizer._learning_rate
             if type(rate) is float and self._optimizer._followed is self._parameters:
-                cost: float = _plan_step(self._handle, self._objective, self._updater, id(x), id(y), rate, id(self._gradients))
+                arrays = x, y, self._gradients
+                cost: float = _plan_step(self._handle, self._objective, self._updater, rate, id(arrays))
                 if cost == cost or not _plan_declined(cost):
                     return cost
         x, y = samples.pair(self, x, y)
@@ -676,13 +679,9 @@ class Network:
                 raise ValueError(f"Network: y is classes, which {self._cost!r} does not take; the cost before it did")
             y = y.reshape(-1) if objective is not self._objective and y.ndim == 0 else y
             y = y.astype(self._dtype, copy=False)
-            # fmt: off
-            if status := _plan_train(
-                self._handle, objective, self._updater, id(x), id(y), id(sample_weight), id(order), first, rows, batch_size,
-                rate, id(rates), id(self._gradients), id(costs),
-            ):
+            arrays = x, y, self._gradients, sample_weight, order, rates, costs
+            if status := _plan_train(self._handle, objective, self._updater, first, rows, batch_size, rate, id(arrays)):
                 engine.fail(status, "Network")
-            # fmt: on
             return
         for begin in range(first, first + rows, batch_size):
             end = min(begin + batch_size, first + rows)
