@@ -47,6 +47,11 @@ class Run(NamedTuple):
     optimizer: Callable[[float], Any] = pynn.SGD  # of a learning rate
     weighted: bool = False  # whether samples have weights
 
+    @property
+    def reorders(self) -> bool:
+        """Whether the rows come in an order of each epoch's own."""
+        return self.shuffle and self.batch < self.rows
+
 
 def stack(*widths, activation=Sigmoid, bias=True):
     """Dense layers of these widths, an activation after each but the last."""
@@ -179,7 +184,7 @@ def weights(run, dtype):
 def orders(run, net):
     """The rows of each epoch in the order in which ``fit`` will take them."""
     random = copy.deepcopy(net._random)
-    return [random.permutation(run.rows) if run.shuffle else np.arange(run.rows) for _ in range(run.epochs)]
+    return [random.permutation(run.rows) if run.reorders else np.arange(run.rows) for _ in range(run.epochs)]
 
 
 def one_step(net, x, y, weights=None):
@@ -303,8 +308,8 @@ def runs():
             print(numbers(y))
             if run.weighted:
                 print(numbers(weights(run, dtype)))
-            print("shuffled" if run.shuffle else "in_order")
-            for order in orders(run, net) if run.shuffle else []:
+            print("shuffled" if run.reorders else "in_order")
+            for order in orders(run, net) if run.reorders else []:
                 print(*order)
 
 

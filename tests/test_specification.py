@@ -879,7 +879,8 @@ def check_training(specification, dtype, seed, draw, optimizer=None, cost=None, 
     random = generator(4, seed)
     widths, rows, batch = draw(random)
     widths, rows, batch = [int(n) for n in widths], int(rows), int(random.integers(1, min(rows, batch) + 1))
-    network, shuffle = random_network(random, widths, dtype, seed, optimizer, cost, on_rows), bool(random.random() < 0.7)
+    network = random_network(random, widths, dtype, seed, optimizer, cost, on_rows)
+    shuffle = random.random() < 0.7 and batch < rows  # rows of the only batch keep their order
     x, y = (numbers(random, (rows, width), dtype, ["uniform"]) for width in (widths[0], widths[-1]))
     weights = np.abs(numbers(random, rows, dtype, ["uniform"])) if cost and random.random() < 0.3 else None
     labels = random.integers(0, widths[-1], rows) if classes else y
