@@ -11,7 +11,7 @@
 /* 8 x 3 accumulators and 3 vectors of weights, of 32 registers; the other operand comes from memory, broadcast by the FMA. */
 #define TILE_ROWS 8
 #define TILE_VECTORS 3
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(__clang__)
 #define IN_REGISTER(v) __asm__("" : "+v"(v))
 #endif
 
