@@ -738,13 +738,14 @@ def hard_points(random, dtype, each):
     sign_and_exponent = np.arange(len(mantissas), dtype=word)[:, None] << word.type(info.nmant)
     all_exponents = (sign_and_exponent | mantissas).view(dtype).ravel()
     steps = np.arange(-1200, 1200) / 4  # where the exponential goes over to the next power of two, and half way, for x and 2x
-    ends = [1, 2**40, 2**80, 2**100, 103.5, 105.5, 744.6, 746.6, 51.75, 372.3, 128, 130, 1060, 1062, 15, 39.5, 16, 32, 3, 360]
-    # All numbers of float32 from 2^-31 to 32 whose tanh is another if the multiply-add that ends it rounds twice
-    rare = ["1.86fc28p-10", "1.2decf2p-9", "1.ffaabp-6", "1.71dd04p-5", "1.2c5636p-4", "1.f64106p+0", "1.453f18p+1"]
+    ends = [1, 2**40, 2**80, 2**100, 103.5, 105.5, 744.6, 746.6, 53.1, 373.6, 128, 130, 1060, 1062, 15, 39.5, 16, 32, 3, 360]
+    turns = 0.0766 + (np.arange(1100) + 0.5) * np.log(2) / 2  # where tanh does so; few points in between tell how it is rounded
+    # Some of the 232 numbers of float32 whose tanh' is another if the second multiply-add that reduces them rounds twice
+    rare = ["1.8f4ab2p+1", "1.8f4a4ep+4", "1.cc4d88p+4", "1.71c362p+5", "1.72412p+5"]
     ends += [float.fromhex(f"0x{each}") for each in rare]
     crossings = [1.27846454, 0.75246142, 0.75179160, 1.19243122]  # where derivatives of SiLU, GELUTanh, GELU and Mish are 0
     around = np.add.outer(crossings, [-0.25, -0.125, -0.0625, 0, 0.0625, 0.125, 0.25]).ravel()
-    seams = np.concatenate([steps * np.log(2), ends, around]).astype(dtype)
+    seams = np.concatenate([steps * np.log(2), turns, ends, around]).astype(dtype)
     near = (np.abs(seams).view(word)[:, None] + np.arange(-8, 9).astype(word)).view(dtype).ravel()
     bent = [(2 * random.random(all_exponents.size // 4) - 1) * limit for limit in (1, 4, 30, 800 if dtype == "float64" else 120)]
     return np.concatenate([all_exponents, near, -near, *(each.astype(dtype) for each in bent)])
