@@ -12,7 +12,6 @@
 
 enum {
     SCRATCH_ON_STACK = 16 * 1024,
-    SHARE_FROM = 1 << 18,          /* multiply-adds of a product worth sharing: some 5 microseconds of one core */
     HALVE_FROM = 1 << 23,
     SHARE_ACTIVATION_FROM = 1 << 14, /* and elements of an activation, */
     SHARE_ELEMENTS_FROM = 1 << 17,   /* or of a sum or product: as long, in a level 2 cache */
@@ -68,11 +67,11 @@ static void activate_product(const product_job *job, const pynn_product *p, size
 static void product_part(const product_job *job, const pynn_product *p, size_t i, size_t j, size_t rows, size_t columns, size_t slot)
 {
     void *const c = out_at(p->c, i * p->ld_c + j, job->size);
-    const void *const b = at(p->b, j * p->b_column, job->size);
-    if (!p->a) job->kernels->bias_gradient(p->depth, columns, b, p->b_step, p->learning_rate, c);
+    const void *const b = at(p->b, j * p->b_column, job->size), *const before = at(p->before, i * p->ld_c + j, job->size);
+    if (!p->a) job->kernels->bias_gradient(p->depth, columns, b, p->b_step, before, p->learning_rate, c);
     else
         job->kernels->product(rows, columns, p->depth, at(p->a, i * p->a_row, job->size), p->a_row, p->a_step, b, p->b_step, p->b_column,
-                              at(p->start, j, job->size), p->chains, p->learning_rate, at(p->factor, i * p->ld_c + j, job->size), c,
+                              at(p->start, j, job->size), before, p->chains, p->learning_rate, at(p->factor, i * p->ld_c + j, job->size), c,
                               p->ld_c, job->scratch + slot * job->scratch_each);
     if (p->activation != PYNN_NO_ACTIVATION) activate_product(job, p, i, j, rows, columns);
 }
@@ -113,7 +112,7 @@ static shared_product share_product(const pynn_product *p, size_t threads, size_
 {
     shared_product s = {p, p->rows, p->columns, p->rows && p->columns};
     const double work = work_of(p);
-    if (work < SHARE_FROM) return s;
+    if (work < PYNN_SHARE_FROM) return s;
     const size_t parts = work >= HALVE_FROM ? 2 * threads
                                             : threads; /* where it costs little, so that a thread that is held up holds up less */
     const size_t line = 64 / size;
@@ -138,7 +137,7 @@ void pynn_run_products(int dtype, size_t count, const pynn_product *products, si
     job.scratch_each = scratch_each;
     job.scratch = scratch;
     for (size_t i = 0; i < count; i++) work += work_of(products + i);
-    if (threads < 2 || work < SHARE_FROM) {
+    if (threads < 2 || work < PYNN_SHARE_FROM) {
         for (const pynn_product *p = products; p < products + count; p++)
             if (p->rows && p->columns) product_part(&job, p, 0, 0, p->rows, p->columns, 0);
         return;
@@ -272,7 +271,7 @@ int pynn_bias_gradient(int dtype, size_t rows, size_t out, const void *y_gradien
 {
     if (dtype != PYNN_F32 && dtype != PYNN_F64) return PYNN_UNKNOWN;
     const pynn_arithmetic callers = pynn_default_arithmetic();
-    pynn_table(dtype)->bias_gradient(rows, out, y_gradient, ld_y_gradient, NULL, bias_gradient);
+    pynn_table(dtype)->bias_gradient(rows, out, y_gradient, ld_y_gradient, NULL, NULL, bias_gradient);
     pynn_restore_arithmetic(callers);
     return PYNN_OK;
 }
@@ -379,30 +378,31 @@ static double weight_sum(int dtype, size_t rows, const void *weights)
 static double row_cost(const pynn_kernels *kernels, const pynn_objective *o, size_t columns, const void *prediction, const void *target)
 {
     if (o->cost == PYNN_SOFTMAX_CROSS_ENTROPY) return kernels->cross_entropy(columns, o->labels, o->parameter, prediction, target);
-    return kernels->cost_sum(o->cost, o->parameter, columns, prediction, target);
+    double chains[COST_CHAINS] = {0};
+    kernels->add_costs(o->cost, o->parameter, columns, prediction, target, chains);
+    return pynn_sum_chains(chains);
 }
 
-/* What the sum of the costs of rows is divided by */
-static double objective_size(int dtype, const pynn_objective *o, size_t rows, size_t columns, const void *weights)
+double pynn_objective_size(int dtype, const pynn_objective *o, size_t rows, size_t columns, const void *weights)
 {
     const double all = weights ? weight_sum(dtype, rows, weights) : (double)rows;
     return o->cost == PYNN_SOFTMAX_CROSS_ENTROPY ? all : all * (double)columns;
 }
 
-NOINLINE double pynn_objective_cost(int dtype, const pynn_objective *o, size_t rows, size_t columns, const void *prediction,
-                                    const void *target, const void *weights)
+static int row_by_row(const pynn_objective *o, const void *weights) { return weights || o->cost == PYNN_SOFTMAX_CROSS_ENTROPY; }
+
+NOINLINE void pynn_objective_add(int dtype, const pynn_objective *o, size_t rows, size_t columns, const void *prediction,
+                                 const void *target, const void *weights, double chains[COST_CHAINS])
 {
     const pynn_kernels *const kernels = pynn_table(dtype);
-    const size_t size = pynn_size_of(dtype), n = rows * columns;
-    if (!n) return 0;
-    if (!weights && o->cost != PYNN_SOFTMAX_CROSS_ENTROPY)
-        return kernels->cost_sum(o->cost, o->parameter, n, prediction, target) / (double)n;
-    double sum = 0;
-    const double all = objective_size(dtype, o, rows, columns, weights);
-    for (size_t i = 0; i < rows; i++)
-        sum += (weights ? weight_at(dtype, weights, i) : 1) *
-               row_cost(kernels, o, columns, at(prediction, i * columns, size), at(target, o->labels ? i : i * columns, size));
-    return all != 0 ? sum / all : 0;
+    const size_t size = pynn_size_of(dtype);
+    if (!row_by_row(o, weights)) {
+        kernels->add_costs(o->cost, o->parameter, rows * columns, prediction, target, chains);
+        return;
+    }
+    for (size_t i = 0; i < rows && columns; i++)
+        chains[0] += (weights ? weight_at(dtype, weights, i) : 1) *
+                     row_cost(kernels, o, columns, at(prediction, i * columns, size), at(target, o->labels ? i : i * columns, size));
 }
 
 typedef struct {
@@ -433,27 +433,26 @@ static void row_gradients_task(void *context, size_t task, size_t slot)
     }
 }
 
-NOINLINE void pynn_objective_gradient(int dtype, size_t threads, const pynn_objective *o, size_t rows, size_t columns,
+NOINLINE void pynn_objective_gradient(int dtype, size_t threads, const pynn_objective *o, double size, size_t rows, size_t columns,
                                       const void *prediction, const void *target, const void *weights, const void *factor, void *gradient)
 {
     const size_t n = rows * columns;
+    const double scale = size != 0 ? 1 / size : 0;
     if (!n) return;
-    if (!weights && o->cost != PYNN_SOFTMAX_CROSS_ENTROPY) {
+    if (!row_by_row(o, weights)) {
         run_elementwise(dtype, threads,
                         (elementwise){.part = cost_gradient_part,
                                       .which = o->cost,
                                       .parameter = o->parameter,
                                       .n = n,
-                                      .scale = 1 / (double)n,
+                                      .scale = scale,
                                       .a = prediction,
                                       .b = target,
                                       .c = gradient,
                                       .d = (void *)(uintptr_t)factor});
         return;
     }
-    const double all = objective_size(dtype, o, rows, columns, weights);
-    row_gradients job = {dtype,  pynn_table(dtype), o,      rows,    columns, rows, all != 0 ? 1 / all : 0, prediction,
-                         target, weights,           factor, gradient};
+    row_gradients job = {dtype, pynn_table(dtype), o, rows, columns, rows, scale, prediction, target, weights, factor, gradient};
     if (threads > 1 && rows > threads && n >= SHARE_ACTIVATION_FROM) job.rows_each = (rows + threads - 1) / threads;
     if (job.rows_each == rows) row_gradients_task(&job, 0, 0);
     else pynn_parallel((rows + job.rows_each - 1) / job.rows_each, row_gradients_task, &job, threads);
@@ -503,7 +502,9 @@ double pynn_cost(int dtype, const pynn_objective *objective, size_t rows, size_t
                  const void *weights)
 {
     const pynn_arithmetic callers = pynn_default_arithmetic();
-    const double cost = pynn_objective_cost(dtype, objective, rows, columns, prediction, target, weights);
+    double chains[COST_CHAINS] = {0};
+    pynn_objective_add(dtype, objective, rows, columns, prediction, target, weights, chains);
+    const double cost = pynn_objective_mean(chains, pynn_objective_size(dtype, objective, rows, columns, weights));
     pynn_restore_arithmetic(callers);
     return cost;
 }
@@ -513,7 +514,8 @@ int pynn_cost_gradient(int dtype, const pynn_objective *objective, size_t rows, 
 {
     if (!known_dtype(dtype) || !pynn_known_objective(objective)) return PYNN_UNKNOWN;
     const pynn_arithmetic callers = pynn_default_arithmetic();
-    pynn_objective_gradient(dtype, pynn_get_num_threads(), objective, rows, columns, prediction, target, weights, NULL, gradient);
+    const double size = pynn_objective_size(dtype, objective, rows, columns, weights);
+    pynn_objective_gradient(dtype, pynn_get_num_threads(), objective, size, rows, columns, prediction, target, weights, NULL, gradient);
     pynn_restore_arithmetic(callers);
     return PYNN_OK;
 }

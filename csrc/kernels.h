@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "compiler.h"
 #include "kernels/table.h"
 #include "pynn.h"
 
@@ -33,11 +34,12 @@ void pynn_run_optimizer(int dtype, pynn_optimizer *optimizer, size_t n, void *pa
  * rate C -= rate A B; and what is done to C while it is in cache: at most one of C := f(C), derivative := f'(C), or C := C factor. */
 typedef struct {
     size_t rows, columns, depth;
-    const void *a; /* NULL: all ones, and the sum begins with the first row of B */
+    const void *a; /* NULL: all ones, and the sum begins with `before` or the first row of B */
     size_t a_row, a_step;
     const void *b;
     size_t b_step, b_column;
     const void *start;
+    const void *before; /* or NULL: sums over earlier rows, laid out as C, to which a gradient's are added */
     int chains;
     const void *learning_rate;
     void *c;
@@ -62,7 +64,10 @@ pynn_product pynn_bias_gradient_product(size_t rows, size_t out, const void *y_g
 
 /* Bytes of scratch per thread that a product may use; PYNN_TOO_LARGE where they cannot be counted. */
 int pynn_product_scratch(int dtype, size_t rows, size_t columns, size_t depth, size_t *bytes);
-enum { PYNN_MOST_PRODUCTS = 3 };
+enum {
+    PYNN_MOST_PRODUCTS = 3,
+    PYNN_SHARE_FROM = 1 << 18, /* multiply-adds worth sharing: some 5 microseconds of one core */
+};
 /* Up to PYNN_MOST_PRODUCTS products that do not need each other, shared out together; scratch: `threads` times scratch_each bytes */
 void pynn_run_products(int dtype, size_t count, const pynn_product *products, size_t threads, void *scratch, size_t scratch_each);
 
@@ -77,11 +82,15 @@ int pynn_multiply_sizes(size_t a, size_t b, size_t *product);
 void pynn_activate_both(int dtype, size_t threads, int activation, double parameter, size_t n, const void *x, void *y, void *derivative);
 void pynn_activate(int dtype, size_t threads, int activation, double parameter, size_t n, const void *x, void *y);
 int pynn_known_objective(const pynn_objective *objective);
-/* pynn_cost without its checks, in the arithmetic that there is */
-double pynn_objective_cost(int dtype, const pynn_objective *objective, size_t rows, size_t columns, const void *prediction,
-                           const void *target, const void *weights);
-/* dC/dP as pynn_cost_gradient gives it, times factor unless NULL */
-void pynn_objective_gradient(int dtype, size_t threads, const pynn_objective *objective, size_t rows, size_t columns,
+/* pynn_cost without its checks, in the arithmetic that there is: what the sum of all costs is divided by; adding costs of some rows to it,
+ * in order, all but the last of them so many that their elements are a multiple of COST_CHAINS; and the mean */
+double pynn_objective_size(int dtype, const pynn_objective *objective, size_t rows, size_t columns, const void *weights);
+void pynn_objective_add(int dtype, const pynn_objective *objective, size_t rows, size_t columns, const void *prediction, const void *target,
+                        const void *weights, double chains[COST_CHAINS]);
+INLINE double pynn_sum_chains(const double c[COST_CHAINS]) { return ((c[0] + c[1]) + (c[2] + c[3])) + ((c[4] + c[5]) + (c[6] + c[7])); }
+INLINE double pynn_objective_mean(const double chains[COST_CHAINS], double size) { return size != 0 ? pynn_sum_chains(chains) / size : 0; }
+/* dC/dP as pynn_cost_gradient gives it, for some of the rows that `size` is of, times factor unless NULL */
+void pynn_objective_gradient(int dtype, size_t threads, const pynn_objective *objective, double size, size_t rows, size_t columns,
                              const void *prediction, const void *target, const void *weights, const void *factor, void *gradient);
 /* theta = theta - learning_rate G; learning_rate points to one element */
 void pynn_descend(int dtype, size_t threads, size_t n, void *parameters, const void *gradients, const void *learning_rate);

@@ -69,12 +69,21 @@ static NOINLINE int make(int dtype, size_t count, const pynn_layer *layers, void
     cursor wide = {NULL, 0, 0}, scratch = {NULL, 0, 0};
     give(&wide, net->widest, 1, net->size);
     give(&scratch, wide.used / net->size, 4, net->size);
-    for (const stage *s = net->stages; s < net->stages + net->count; s++)
+    double row_size = 1 + (double)net->stages[0].in; /* numbers that a step keeps of one sample */
+    for (const stage *s = net->stages; s < net->stages + net->count; s++) {
+        row_size += 3 * (double)s->out;
+        if (s->activation != PYNN_NO_ACTIVATION) net->row_work += PYNN_ACTIVATION_WORK * (double)s->out;
         if (s->kind == PYNN_DENSE) {
             size_t work;
+            net->row_work += (double)s->in * (double)s->out;
             if (pynn_multiply_sizes(s->in, s->out, &work)) wide.overflow = 1;
             else if (work > net->line_work) net->line_work = work;
         }
+    }
+    if (net->parameter_bytes <= SUMS_MOST) {
+        const size_t fitting = (size_t)(ROWS_AT_ONCE_BYTES / ((double)net->size * row_size)) / COST_CHAINS * COST_CHAINS;
+        net->block_rows = fitting < BLOCK_LEAST ? BLOCK_LEAST : fitting;
+    }
     if (wide.overflow || scratch.overflow || scratch.used > SIZE_MAX / 1024) { /* there may be 255 threads */
         free(net);
         return PYNN_TOO_LARGE;

@@ -2,7 +2,7 @@
  *
  * A dense layer and the activation after it are one stage; what works on each row by itself (rows.h) is a stage of its own. Training keeps
  * for every stage its output y and, from the same evaluation, f' of its input; going back, each stage multiplies by f' as it produces dC/dX,
- * and parameters are updated by the kernel that sums their gradient. The order of operations is that of the single kernels called one by one.
+ * the `gradient` of the stage before, and parameters are updated by the kernel that sums their gradient. The order of operations is that of the single kernels called one by one.
  *
  * network.c makes networks, network_batch.c and network_sample.c predict and take a step, network_training.c takes one step after the other.
  */
@@ -27,8 +27,9 @@ typedef struct {
     char *w, *b;                  /* or NULL */
     const void *mean, *deviation; /* these to step: as in pynn.h */
     uint64_t seed, *step, step_taken;
-    void *statistics; /* of a normalisation, (capacity, 2) in the workspace */
-    void *y, *derivative; /* (capacity, out) in the workspace; derivative NULL without an activation */
+    void *statistics; /* of a normalisation, (storage, 2) in the workspace */
+    void *y, *derivative, *gradient; /* (storage, out) in the workspace; derivative NULL without an activation */
+    atomic_size_t turn; /* of a step: blocks of rows that have been added to its sums */
 } stage;
 
 struct pynn_network {
@@ -39,11 +40,15 @@ struct pynn_network {
         line_scratch; /* of the largest layer in multiply-adds; bytes for an output, and for scratch, of one sample */
     char *parameters;
     size_t parameter_bytes;
-    /* the workspace of training, for batches of up to `capacity` rows on up to `threads` threads, by these kernels */
-    size_t capacity, threads, scratch_each;
+    double row_work; /* of all layers for one sample, in multiply-adds */
+    size_t block_rows; /* of a step at most, which go through all stages by themselves; 0: never */
+    /* the workspace of training, for batches of up to `capacity` rows on up to `threads` threads, by these kernels; `storage` rows of them are
+     * there at a time */
+    size_t capacity, storage, threads, scratch_each;
     const pynn_kernels *kernels;
     void *memory;
-    void *x, *target, *weights, *gradient, *gradient_2; /* (capacity, in), (capacity, out), (capacity), (capacity, widest) twice */
+    void *x, *target, *weights; /* (capacity, in), (capacity, out), (capacity) */
+    void *sums; /* as the parameters, if they are few */
     void *second; /* (widest), of network_sample.c */
     void *scratch;
     atomic_int training;
@@ -51,8 +56,11 @@ struct pynn_network {
 };
 
 enum {
-    ROOM = 64,                  /* bytes of a cache line and of the widest vector, in which roomy arrays (kernels/lines.h) are written */
+    ROOM = 64, /* bytes of a cache line and of the widest vector, in which roomy arrays (kernels/lines.h) are written */
     UPDATE_AT_ONCE = 16 * 1024, /* bytes of a gradient that is used up in a level 1 cache */
+    ROWS_AT_ONCE_BYTES = 256 * 1024, /* of activations that stay in a level 2 cache */
+    BLOCK_LEAST = 64, /* rows worth a block of their own */
+    SUMS_MOST = 32 * 1024, /* bytes of parameters whose sums, in a cache of level 1, go from block to block of rows */
     PREDICT_ON_STACK = 24 * 1024, /* bytes of workspace for which predicting allocates nothing */
 };
 
@@ -92,8 +100,12 @@ INLINE char *bias_of(const pynn_network *net, const stage *s, void *gradients)
 
 /* Bytes of scratch that a thread needs at most, for one layer of so many rows; PYNN_TOO_LARGE where they cannot be counted */
 int pynn_most_scratch(const pynn_network *net, size_t rows, size_t *each, int training);
-/* y (rows, out) of a stage that works on each row by itself; dropout drops in training alone */
-void pynn_run_rows(const pynn_network *net, const stage *s, size_t rows, const void *x, size_t ld_x, void *y, int training, size_t threads);
+/* y (rows, out) of rows first, first + 1, ... of a stage that works on each row by itself; in training alone, dropout drops, and statistics of
+ * a normalisation are kept unless NULL */
+void pynn_run_rows(const pynn_network *net, const stage *s, size_t first, size_t rows, const void *x, size_t ld_x, void *y, int training,
+                   void *statistics, size_t threads);
+/* Rows that are in the workspace at a time, for a step of up to `rows` rows */
+size_t pynn_step_storage(const pynn_network *net, size_t rows, size_t threads);
 int pynn_predict_batch(const pynn_network *net, size_t rows, const void *x, size_t ld_x, void *y);
 /* The cost of `rows` rows, and its gradients; or, given a learning rate, a step down them */
 double pynn_step_batch(pynn_network *net, const pynn_objective *objective, size_t rows, const void *x, size_t ld_x, const void *target,

@@ -79,7 +79,7 @@ static void run_line(const pynn_network *net, const stage *s, const void *x, voi
 {
     const pynn_kernels *const kernels = pynn_table(net->dtype);
     if (s->kind < PYNN_DENSE) {
-        pynn_run_rows(net, s, 1, x, s->in, y, 0, threads);
+        pynn_run_rows(net, s, 0, 1, x, s->in, y, 0, NULL, threads);
         return;
     }
     if (s->kind != PYNN_DENSE) {
@@ -120,24 +120,27 @@ double pynn_step_line(pynn_network *net, const pynn_objective *objective, const 
         in = s->y;
         if (s == last) break;
     }
-    char *dy = net->gradient, *dx = net->gradient_2;
+    char *const last_gradient = s->gradient;
     double cost;
     if (objective->cost == PYNN_SOFTMAX_CROSS_ENTROPY) {
         cost = kernels->cross_entropy(s->out, objective->labels, objective->parameter, s->y, target);
-        kernels->cross_entropy_gradient(s->out, objective->labels, objective->parameter, 1, s->y, target, s->derivative, dy);
+        kernels->cross_entropy_gradient(s->out, objective->labels, objective->parameter, 1, s->y, target, s->derivative, last_gradient);
     } else {
-        cost = kernels->cost_sum(objective->cost, objective->parameter, s->out, s->y, target) / (double)s->out;
-        kernels->cost_gradient(objective->cost, objective->parameter, s->out, 1 / (double)s->out, s->y, target, s->derivative, dy, 1);
+        double chains[COST_CHAINS] = {0};
+        kernels->add_costs(objective->cost, objective->parameter, s->out, s->y, target, chains);
+        cost = pynn_sum_chains(chains) / (double)s->out;
+        kernels->cost_gradient(objective->cost, objective->parameter, s->out, 1 / (double)s->out, s->y, target, s->derivative,
+                               last_gradient, 1);
     }
     for (;; s--) {
         const stage *const below = s == net->stages ? NULL : s - 1;
         if (s->kind != PYNN_DENSE) {
             if (!below) break;
-            if (below->derivative) kernels->multiply(s->in, below->derivative, dy);
+            if (below->derivative) kernels->multiply(s->in, below->derivative, below->gradient);
             continue;
         }
         const void *const input = below ? below->y : x;
-        char *const factor = below ? below->derivative : NULL, *const wanted = below ? dx : NULL;
+        char *const dy = s->gradient, *const factor = below ? below->derivative : NULL, *const wanted = below ? below->gradient : NULL;
         char *const weight = weight_of(net, s, gradients), *const bias = bias_of(net, s, gradients);
         const size_t each = line_share(s, s->in, threads, net->size);
         if (each == s->in && (!update || s->order != PYNN_IN_MAJOR)) {
@@ -162,9 +165,6 @@ double pynn_step_line(pynn_network *net, const pynn_objective *objective, const 
         }
         if (update && bias) pynn_update_some(update, s->bias, s->out, bias);
         if (!below) break;
-        char *const swap = dy;
-        dy = dx;
-        dx = swap;
     }
     return cost;
 }

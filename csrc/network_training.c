@@ -11,19 +11,20 @@
 
 /* ---- the workspace --------------------------------------------------------------------------------------------------- */
 
-static void lay_out(pynn_network *net, cursor *c, size_t rows, size_t threads, size_t scratch_each)
+static void lay_out(pynn_network *net, cursor *c, size_t rows, size_t storage, size_t threads, size_t scratch_each)
 {
     net->x = give(c, rows, net->stages[0].in, net->size);
     net->target = give(c, rows, net->stages[net->count - 1].out, net->size);
     net->weights = give(c, rows, 1, net->size);
-    net->gradient = give(c, rows, net->widest, net->size);
-    net->gradient_2 = give(c, rows, net->widest, net->size);
+    net->sums = give(c, net->block_rows ? net->parameter_bytes : 0, 1, 1);
     net->second = give(c, 1, net->widest, net->size);
-    for (size_t i = 0; i < net->count; i++) {
+    for (size_t i = net->count; i-- > 0;) {
         stage *const s = net->stages + i;
-        s->y = give(c, rows, s->out, net->size);
-        if (s->activation != PYNN_NO_ACTIVATION) s->derivative = give(c, rows, s->out, net->size);
-        if (s->kind == PYNN_LAYER_NORM) s->statistics = give(c, rows, 2, net->size);
+        s->y = give(c, storage, s->out, net->size);
+        /* An activation on its own multiplies in place. */
+        s->gradient = i + 1 < net->count && s[1].kind > PYNN_DENSE ? s[1].gradient : give(c, storage, s->out, net->size);
+        if (s->activation != PYNN_NO_ACTIVATION) s->derivative = give(c, storage, s->out, net->size);
+        if (s->kind == PYNN_LAYER_NORM) s->statistics = give(c, storage, 2, net->size);
     }
     net->scratch = give(c, threads, scratch_each, 1);
 }
@@ -37,16 +38,18 @@ static int reserve(pynn_network *net, size_t rows, size_t threads)
     cursor counted = {NULL, 0, 0};
     if (rows < net->capacity) rows = net->capacity;
     if (threads < net->threads) threads = net->threads;
+    const size_t storage = pynn_step_storage(net, rows, threads);
     net->capacity = 0; /* until all of it is there */
-    if (pynn_most_scratch(net, rows, &each, 1)) return PYNN_TOO_LARGE;
-    lay_out(net, &counted, rows, threads, each);
+    if (pynn_most_scratch(net, storage, &each, 1)) return PYNN_TOO_LARGE;
+    lay_out(net, &counted, rows, storage, threads, each);
     if (counted.overflow) return PYNN_TOO_LARGE;
     free(net->memory);
     net->memory = malloc(counted.used + ROOM);
     if (!net->memory) return PYNN_NO_MEMORY;
     cursor placed = {aligned(net->memory), 0, 0};
-    lay_out(net, &placed, rows, threads, each);
+    lay_out(net, &placed, rows, storage, threads, each);
     net->capacity = rows;
+    net->storage = storage;
     net->threads = threads;
     net->scratch_each = each;
     net->kernels = kernels;

@@ -81,7 +81,7 @@ static void layer_norm_gradient_part(const row_job *job, size_t from, size_t n)
 static void layer_norm_scale_gradient_part(const row_job *job, size_t from, size_t n)
 {
     job->kernels->layer_norm_scale_gradient(job->rows, n, at(job->x, from, job->size), job->ld_x, job->statistics,
-                                            at(job->y_gradient, from, job->size), job->ld_y_gradient, job->b,
+                                            at(job->y_gradient, from, job->size), job->ld_y_gradient, at(job->c, from, job->size), job->b,
                                             out_at(job->y, from, job->size));
 }
 
@@ -152,8 +152,8 @@ int pynn_run_layer_norm_gradient(int dtype, size_t threads, size_t rows, size_t 
 }
 
 int pynn_run_layer_norm_scale_gradient(int dtype, size_t threads, size_t rows, size_t columns, const void *x, size_t ld_x,
-                                       const void *statistics, const void *y_gradient, size_t ld_y_gradient, const void *learning_rate,
-                                       void *c)
+                                       const void *statistics, const void *y_gradient, size_t ld_y_gradient, const void *before,
+                                       const void *learning_rate, void *c)
 {
     return run(dtype, threads, columns, COLUMNS_EACH,
                (row_job){.part = layer_norm_scale_gradient_part,
@@ -163,6 +163,7 @@ int pynn_run_layer_norm_scale_gradient(int dtype, size_t threads, size_t rows, s
                          .ld_x = ld_x,
                          .statistics = statistics,
                          .b = learning_rate,
+                         .c = before,
                          .y_gradient = y_gradient,
                          .ld_y_gradient = ld_y_gradient,
                          .y = c});
@@ -245,7 +246,7 @@ int pynn_layer_norm_scale_gradient(int dtype, size_t rows, size_t columns, const
 {
     const pynn_arithmetic callers = pynn_default_arithmetic();
     const int status = pynn_run_layer_norm_scale_gradient(dtype, pynn_get_num_threads(), rows, columns, x, ld_x, statistics, y_gradient,
-                                                          ld_y_gradient, NULL, scale_gradient);
+                                                          ld_y_gradient, NULL, NULL, scale_gradient);
     pynn_restore_arithmetic(callers);
     return status;
 }

@@ -14,10 +14,10 @@ int pynn_run_layer_norm(int dtype, size_t threads, size_t rows, size_t columns, 
                         const void *scale, const void *bias, void *y, size_t ld_y, void *statistics);
 int pynn_run_layer_norm_gradient(int dtype, size_t threads, size_t rows, size_t columns, const void *x, size_t ld_x, const void *statistics,
                                  const void *scale, const void *y_gradient, size_t ld_y_gradient, void *x_gradient, size_t ld_x_gradient);
-/* c = the gradient, or with a learning rate (one element) c -= rate times it */
+/* c = the gradient, or with a learning rate (one element) c -= rate times it; before: of earlier rows, or NULL */
 int pynn_run_layer_norm_scale_gradient(int dtype, size_t threads, size_t rows, size_t columns, const void *x, size_t ld_x,
-                                       const void *statistics, const void *y_gradient, size_t ld_y_gradient, const void *learning_rate,
-                                       void *c);
+                                       const void *statistics, const void *y_gradient, size_t ld_y_gradient, const void *before,
+                                       const void *learning_rate, void *c);
 int pynn_run_standardize(int dtype, size_t threads, size_t rows, size_t columns, const void *x, size_t ld_x, const void *mean,
                          const void *deviation, void *y, size_t ld_y);
 int pynn_run_dropout(int dtype, size_t threads, double rate, uint64_t seed, uint64_t step, uint64_t first, size_t n, const void *x,

@@ -57,6 +57,7 @@ typedef void (*task_function)(void *, size_t, size_t);
 enum {
     SPIN_NANOSECONDS = 60000, /* longer than the Python between two calls of a busy loop; shorter than a scheduler's time slice */
     SPINS_PER_LOOK = 64,      /* between two looks at the clock */
+    SPINS_BEFORE_YIELD = 1000, /* some tens of microseconds */
 };
 
 static struct {
@@ -112,6 +113,14 @@ int pynn_fork_generation(void)
 }
 
 void pynn_yield(void) { sched_yield(); }
+
+void pynn_await(const atomic_size_t *counter, size_t value)
+{
+    for (size_t i = 0; atomic_load_explicit(counter, memory_order_acquire) != value; i++) {
+        if (i < SPINS_BEFORE_YIELD) PAUSE();
+        else sched_yield(); /* to the task that is awaited, if there are too few processors */
+    }
+}
 
 /* Takes tasks of the job in hand until none is left; whether it did any. */
 static int help(size_t slot)
@@ -285,5 +294,10 @@ void pynn_parallel(size_t count, void (*task)(void *, size_t, size_t), void *con
 void pynn_set_num_threads(size_t n) { (void)n; }
 int pynn_fork_generation(void) { return 0; }
 void pynn_yield(void) {}
+void pynn_await(const atomic_size_t *counter, size_t value)
+{
+    (void)counter;
+    (void)value;
+}
 
 #endif

@@ -42,7 +42,7 @@ static const pynn_kernels table = {
     activate,
     activation_gradient,
     activate_both,
-    cost_sum,
+    add_costs,
     cost_gradient,
     multiply,
     gradient_descent,

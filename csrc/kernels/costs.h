@@ -6,7 +6,7 @@
 #include "cost_list.h"
 
 #define cost_at F(cost_at)
-#define cost_sum F(cost_sum)
+#define add_costs F(add_costs)
 #define cost_gradient F(cost_gradient)
 #define cost_gradient_loop F(cost_gradient_loop)
 #define COST(name) INLINE void F(cost_##name)(V p, V t, MAYBE_UNUSED V parameter, V *c, V *dc)
@@ -136,13 +136,12 @@ static void cost_chains(int cost, double parameter, size_t n, const double *p, c
 }
 #endif
 
-/* sum_i c(p_i, t_i) */
-static double cost_sum(int cost, double parameter, size_t n, const void *prediction, const void *target)
+/* chains[i mod 8] += c(p_i, t_i) */
+static void add_costs(int cost, double parameter, size_t n, const void *prediction, const void *target, double chains[COST_CHAINS])
 {
     const T *const p = prediction, *const t = target;
-    ALIGNED(64) double sum[8] = {0, 0, 0, 0, 0, 0, 0, 0};
 #if IS_F64
-    cost_chains(cost, parameter, n, p, t, sum);
+    cost_chains(cost, parameter, n, p, t, chains);
 #else
     enum { AT_ONCE = 256 };
     ALIGNED(64) double wide[2][AT_ONCE];
@@ -152,10 +151,9 @@ static double cost_sum(int cost, double parameter, size_t n, const void *predict
             wide[0][j] = (double)p[i + j];
             wide[1][j] = (double)t[i + j];
         }
-        cost_chains(cost, parameter, some, wide[0], wide[1], sum);
+        cost_chains(cost, parameter, some, wide[0], wide[1], chains);
     }
 #endif
-    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
 }
 
 /* g_i = dc/dp(p_i, t_i) scale, times factor_i if there are factors; where roomy, p, factor and g take whole vectors */

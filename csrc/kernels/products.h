@@ -1,6 +1,6 @@
 /* products.h: the products of a dense layer, all of one kind: each output is a sum over `depth` of products of two numbers.
  *
- *     C (rows, columns) = start + A (rows, depth) B (depth, columns)
+ *     C (rows, columns) = start + A (rows, depth) B (depth, columns)      start (columns), or `before` (rows, columns)
  *     A[i, k] at a[i * a_row + k * a_step]      B[k, j] at b[k * b_step + j * b_column]      one stride of each is 1
  *
  *     affine            Y  = B + X Wᵀ        rows = rows    columns = out    depth = in
@@ -57,7 +57,7 @@ typedef struct {
     size_t a_stride; /* between rows of A, or, where A lies along its rows, between steps */
     const T *b;
     size_t b_step;
-    const T *start, *learning_rate, *factor; /* rows of factor are ld_c apart */
+    const T *start, *before, *learning_rate, *factor; /* rows of before and factor are ld_c apart */
     T *c;
     size_t ld_c;
     int fetch_c;
@@ -102,10 +102,16 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
     do {
         UNROLL_FOR (size_t v = 0; v < nv; v++) {
             V from = v_zero();
-            if (p->start && chain == 0)
+            if (!a_along_rows && p->start && chain == 0)
                 from = v < nv - 1 || n_last == LANES ? v_load(p->start + v * LANES) : v_load_n(p->start + v * LANES, n_last);
             UNROLL_FOR (size_t r = 0; r < mr; r++) sum[r][v] = from;
         }
+        if (a_along_rows && p->before) /* a weight gradient, which alone may have it, and no start */
+            UNROLL_FOR (size_t r = 0; r < mr; r++)
+                UNROLL_FOR (size_t v = 0; v < nv; v++) {
+                    const T *const before = p->before + (i + r) * p->ld_c + v * LANES;
+                    sum[r][v] = v < nv - 1 || n_last == LANES ? v_load(before) : v_load_n(before, n_last);
+                }
         const T *bk = p->b + chain * b_step;
         T *packed = packing ? p->packed + chain * nv * LANES : NULL;
         const char *next = fetching ? p->next + number * p->next_tile + chain * p->next_chain : NULL;
@@ -330,7 +336,8 @@ static size_t narrow_rows(size_t rows, size_t depth, const T *a, size_t a_row, c
 
 /* Whether it was done row after row, or column after column, by what lines.h has */
 static int product_by_lines(size_t rows, size_t columns, size_t depth, const T *a, size_t a_row, size_t a_step, const T *b, size_t b_step,
-                            size_t b_column, const T *start, int chains, const T *learning_rate, T *c, size_t ld_c, T *scratch)
+                            size_t b_column, const T *start, const T *before, int chains, const T *learning_rate, T *c, size_t ld_c,
+                            T *scratch)
 {
     if (chains == 4 && !learning_rate && a_step == 1 && b_step == 1) {
         /* Along depth both: below a few rows or columns, re-reading costs less than packing. */
@@ -344,29 +351,31 @@ static int product_by_lines(size_t rows, size_t columns, size_t depth, const T *
             return 1;
         }
     }
-    if (depth == 1 && b_column == 1 && !start) outer(rows, columns, a, a_row, b, learning_rate, c, ld_c);
-    else if (rows == 1 && b_column == 1) product_line(columns, depth, a, a_step, b, b_step, start, 1, chains, learning_rate, c, 0, scratch);
+    if (depth == 1 && b_column == 1 && !start && !before) outer(rows, columns, a, a_row, b, learning_rate, c, ld_c);
+    else if (rows == 1 && b_column == 1)
+        product_line(columns, depth, a, a_step, b, b_step, before ? before : start, 1, chains, learning_rate, c, 0, scratch);
     else if (columns == 1 && a_row == 1 && ld_c == 1) /* the same with the operands' roles exchanged */
-        product_line(rows, depth, b, b_step, a, a_step, start, 0, chains, learning_rate, c, 0, scratch);
+        product_line(rows, depth, b, b_step, a, a_step, before ? before : start, before != NULL, chains, learning_rate, c, 0, scratch);
     else return 0;
     return 1;
 }
 
 static void product(size_t rows, size_t columns, size_t depth, const void *a_, size_t a_row, size_t a_step, const void *b_, size_t b_step,
-                    size_t b_column, const void *start_, int chains, const void *learning_rate_, const void *factor_, void *c_, size_t ld_c,
-                    void *scratch_)
+                    size_t b_column, const void *start_, const void *before_, int chains, const void *learning_rate_, const void *factor_,
+                    void *c_, size_t ld_c, void *scratch_)
 {
-    const T *const b = b_, *const start = start_, *const learning_rate = learning_rate_;
+    const T *const b = b_, *const start = start_, *const before = before_, *const learning_rate = learning_rate_;
     const T *a = a_, *factor = factor_;
     T *const scratch = scratch_;
     T *c = c_;
-    if (product_by_lines(rows, columns, depth, a, a_row, a_step, b, b_step, b_column, start, chains, learning_rate, c, ld_c, scratch)) {
+    if (product_by_lines(rows, columns, depth, a, a_row, a_step, b, b_step, b_column, start, before, chains, learning_rate, c, ld_c,
+                         scratch)) {
         const size_t times = columns == ld_c ? 1 : rows, n = columns == ld_c ? rows * columns : columns;
         for (size_t i = 0; i < times && factor; i++) multiply(n, factor + i * ld_c, c + i * ld_c);
         return;
     }
-    if (LANES >= 4 && columns == 4 && ld_c == 4 && a_step == 1 &&
-        !learning_rate) { /* 10,000 rows of 16, AVX-512: 48 us without it, 21 us */
+    if (LANES >= 4 && columns == 4 && ld_c == 4 && a_step == 1 && !learning_rate &&
+        !before) { /* 10,000 rows of 16, AVX-512: 48 us without it, 21 us */
         const size_t done = narrow_rows(rows, depth, a, a_row, b, b_step, b_column, start, chains, factor, c, scratch);
         rows -= done;
         a += done * a_row;
@@ -386,6 +395,7 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
                            .b = b + j * b_column,
                            .b_step = b_step,
                            .start = start ? start + j : NULL,
+                           .before = before ? before + j : NULL,
                            .learning_rate = learning_rate,
                            .factor = factor ? factor + j : NULL,
                            .c = c + j,
@@ -418,32 +428,36 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
 
 /* ---- dC/dB = dC/dY: sums down the columns, one chain over the rows in order, from the first row on ----------------------- */
 
-INLINE void bias_columns(const size_t vectors, size_t n_last, size_t rows, const T *y_gradient, size_t ld, const T *learning_rate, T *c)
+INLINE void bias_columns(const size_t vectors, size_t n_last, size_t rows, const T *y_gradient, size_t ld, const T *before,
+                         const T *learning_rate, T *c)
 {
     V sum[8];
     const int whole = n_last == LANES;
     const size_t last = vectors - 1;
-    const T *row = y_gradient;
-    UNROLL_FOR (size_t v = 0; v < last; v++) sum[v] = v_load(row + v * LANES);
-    sum[last] = whole ? v_load(row + last * LANES) : v_load_n(row + last * LANES, n_last);
-    for (size_t i = 1; i < rows; i++) {
-        row += ld;
+    const T *const first = before ? before : y_gradient, *row = y_gradient + (before ? 0 : ld);
+    UNROLL_FOR (size_t v = 0; v < last; v++) sum[v] = v_load(first + v * LANES);
+    sum[last] = whole ? v_load(first + last * LANES) : v_load_n(first + last * LANES, n_last);
+    for (size_t i = before ? 0 : 1; i < rows; i++, row += ld) {
         UNROLL_FOR (size_t v = 0; v < last; v++) sum[v] = v_add(sum[v], v_load(row + v * LANES));
         sum[last] = v_add(sum[last], whole ? v_load(row + last * LANES) : v_load_n(row + last * LANES, n_last));
     }
     UNROLL_FOR (size_t v = 0; v < vectors; v++) finish(c + v * LANES, sum[v], v < last ? LANES : n_last, learning_rate);
 }
 
-/* C (columns) = sum over rows of dY (rows, columns), 0 where there are no rows */
-static void bias_gradient(size_t rows, size_t columns, const void *y_gradient, size_t ld, const void *learning_rate, void *c)
+/* C (columns) = before + sum over rows of dY (rows, columns), 0 where there are no rows */
+static void bias_gradient(size_t rows, size_t columns, const void *y_gradient, size_t ld, const void *before_, const void *learning_rate,
+                          void *c)
 {
     static const T zeros[8 * LANES] = {0};
-    const T *const dy = rows ? y_gradient : zeros;
+    const T *const dy = rows ? y_gradient : zeros, *const before = before_;
     T *const db = c;
     const size_t step = rows ? 1 : 0;
     size_t j = 0;
-    for (; columns - j > 8 * LANES; j += 8 * LANES) bias_columns(8, LANES, rows, dy + step * j, ld, learning_rate, db + j);
-    for (; columns - j >= 2 * LANES; j += 2 * LANES) bias_columns(2, LANES, rows, dy + step * j, ld, learning_rate, db + j);
-    for (; columns - j > LANES; j += LANES) bias_columns(1, LANES, rows, dy + step * j, ld, learning_rate, db + j);
-    if (j < columns) bias_columns(1, columns - j, rows, dy + step * j, ld, learning_rate, db + j);
+#define COLUMNS(VECTORS, LAST) \
+    bias_columns(VECTORS, LAST, rows, dy + step * j, ld, before ? before + j : NULL, learning_rate, db + j)
+    for (; columns - j > 8 * LANES; j += 8 * LANES) COLUMNS(8, LANES);
+    for (; columns - j >= 2 * LANES; j += 2 * LANES) COLUMNS(2, LANES);
+    for (; columns - j > LANES; j += LANES) COLUMNS(1, LANES);
+    if (j < columns) COLUMNS(1, columns - j);
+#undef COLUMNS
 }

@@ -220,10 +220,11 @@ static void layer_norm_gradient(size_t rows, size_t columns, const void *x_, siz
 }
 
 INLINE void scale_columns(const size_t vectors, size_t n_last, size_t rows, const T *x, size_t ld_x, const T *statistics, const T *g,
-                          size_t ld_g, const T *learning_rate, T *c)
+                          size_t ld_g, const T *before, const T *learning_rate, T *c)
 {
     V sum[8];
-    UNROLL_FOR (size_t v = 0; v < vectors; v++) sum[v] = v_zero();
+    UNROLL_FOR (size_t v = 0; v < vectors; v++)
+        sum[v] = before ? load_part(before + v * LANES, v + 1 < vectors ? LANES : n_last) : v_zero();
     for (size_t i = 0; i < rows; i++, x += ld_x, g += ld_g, statistics += 2) {
         const V mean = v_set1(statistics[0]), r = v_set1(statistics[1]);
         UNROLL_FOR (size_t v = 0; v < vectors; v++) {
@@ -235,17 +236,19 @@ INLINE void scale_columns(const size_t vectors, size_t n_last, size_t rows, cons
     UNROLL_FOR (size_t v = 0; v < vectors; v++) finish(c + v * LANES, sum[v], v + 1 < vectors ? LANES : n_last, learning_rate);
 }
 
-/* dC/dscale_j = sum over rows of g_j h_j */
+/* dC/dscale_j = before_j + sum over rows of g_j h_j */
 static void layer_norm_scale_gradient(size_t rows, size_t columns, const void *x_, size_t ld_x, const void *statistics, const void *g_,
-                                      size_t ld_g, const void *learning_rate, void *c_)
+                                      size_t ld_g, const void *before_, const void *learning_rate, void *c_)
 {
-    const T *const x = x_, *const g = g_;
+    const T *const x = x_, *const g = g_, *const before = before_;
     T *const c = c_;
     size_t j = 0;
-    for (; columns - j > 8 * LANES; j += 8 * LANES)
-        scale_columns(8, LANES, rows, x + j, ld_x, statistics, g + j, ld_g, learning_rate, c + j);
-    for (; columns - j > LANES; j += LANES) scale_columns(1, LANES, rows, x + j, ld_x, statistics, g + j, ld_g, learning_rate, c + j);
-    if (j < columns) scale_columns(1, columns - j, rows, x + j, ld_x, statistics, g + j, ld_g, learning_rate, c + j);
+#define COLUMNS(VECTORS, LAST) \
+    scale_columns(VECTORS, LAST, rows, x + j, ld_x, statistics, g + j, ld_g, before ? before + j : NULL, learning_rate, c + j)
+    for (; columns - j > 8 * LANES; j += 8 * LANES) COLUMNS(8, LANES);
+    for (; columns - j > LANES; j += LANES) COLUMNS(1, LANES);
+    if (j < columns) COLUMNS(1, columns - j);
+#undef COLUMNS
 }
 
 /* ---- standardisation: y_j = (x_j - mean_j) / deviation_j; without a mean, x_j / deviation_j, which is its gradient ------- */

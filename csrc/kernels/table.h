@@ -6,7 +6,10 @@
 
 #include "../pynn.h"
 
-enum { CHAINS_FROM = 32 }; /* sums of so many terms have four chains */
+enum {
+    CHAINS_FROM = 32, /* sums of so many terms have four chains */
+    COST_CHAINS = 8,  /* that a sum of costs has */
+};
 
 /* What an update does to a gradient before the optimizer, and to a parameter besides (optimizers.h) */
 typedef struct {
@@ -15,17 +18,19 @@ typedef struct {
 
 enum { UPDATE_CONSTANTS = 8 }; /* that a step of an optimizer has at most */
 
-/* A learning_rate points to one element; where it is not NULL the result is subtracted instead of stored: C -= rate * sum. */
+/* A learning_rate points to one element; where it is not NULL the result is subtracted instead of stored: C -= rate * sum. `before`, unless
+ * NULL, has the sums over earlier rows, laid out as C, from which sums in one chain go on; it may be C. */
 typedef struct {
     void (*product)(size_t rows, size_t columns, size_t depth, const void *a, size_t a_row, size_t a_step, const void *b, size_t b_step,
-                    size_t b_column, const void *start, int chains, const void *learning_rate, const void *factor, void *c, size_t ld_c,
-                    void *scratch);
+                    size_t b_column, const void *start, const void *before, int chains, const void *learning_rate, const void *factor,
+                    void *c, size_t ld_c, void *scratch);
     size_t (*product_scratch)(size_t rows, size_t columns, size_t depth); /* in elements */
-    void (*bias_gradient)(size_t rows, size_t columns, const void *y_gradient, size_t ld, const void *learning_rate, void *c);
+    void (*bias_gradient)(size_t rows, size_t columns, const void *y_gradient, size_t ld, const void *before, const void *learning_rate,
+                          void *c);
     void (*activate)(int activation, double parameter, size_t n, const void *x, void *y);
     void (*activation_gradient)(int activation, double parameter, size_t n, const void *x, const void *y_gradient, void *x_gradient);
     void (*activate_both)(int activation, double parameter, size_t n, const void *x, void *y, void *derivative);
-    double (*cost_sum)(int cost, double parameter, size_t n, const void *prediction, const void *target);
+    void (*add_costs)(int cost, double parameter, size_t n, const void *prediction, const void *target, double chains[COST_CHAINS]);
     void (*cost_gradient)(int cost, double parameter, size_t n, double scale, const void *prediction, const void *target,
                           const void *factor, void *gradient, int roomy);
     void (*multiply)(size_t n, const void *a, void *b);
@@ -52,7 +57,7 @@ typedef struct {
     void (*layer_norm_gradient)(size_t rows, size_t columns, const void *x, size_t ld_x, const void *statistics, const void *scale,
                                 const void *y_gradient, size_t ld_y_gradient, void *x_gradient, size_t ld_x_gradient);
     void (*layer_norm_scale_gradient)(size_t rows, size_t columns, const void *x, size_t ld_x, const void *statistics,
-                                      const void *y_gradient, size_t ld_y_gradient, const void *learning_rate, void *c);
+                                      const void *y_gradient, size_t ld_y_gradient, const void *before, const void *learning_rate, void *c);
     void (*standardize)(size_t rows, size_t columns, const void *x, size_t ld_x, const void *mean, const void *deviation, void *y,
                         size_t ld_y);
     /* random.h */
