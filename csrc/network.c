@@ -72,7 +72,7 @@ static NOINLINE int make(int dtype, size_t count, const pynn_layer *layers, void
     double row_size = 1 + (double)net->stages[0].in; /* numbers that a step keeps of one sample */
     for (const stage *s = net->stages; s < net->stages + net->count; s++) {
         row_size += 3 * (double)s->out;
-        if (s->activation != PYNN_NO_ACTIVATION) net->row_work += PYNN_ACTIVATION_WORK * (double)s->out;
+        if (s->activation != PYNN_NO_ACTIVATION || s->kind < PYNN_DENSE) net->row_work += PYNN_ACTIVATION_WORK * (double)s->out;
         if (s->kind == PYNN_DENSE) {
             size_t work;
             net->row_work += (double)s->in * (double)s->out;
@@ -117,6 +117,7 @@ int pynn_network_overlaps(const pynn_network *net, const void *data, size_t byte
 }
 size_t pynn_network_parameters(const pynn_network *net) { return net->parameter_bytes / net->size; }
 size_t pynn_network_out(const pynn_network *net) { return net->stages[net->count - 1].out; }
+double pynn_network_work(const pynn_network *net) { return net->row_work; }
 
 int pynn_network_predict(const pynn_network *net, size_t rows, const void *x, size_t ld_x, void *y)
 {

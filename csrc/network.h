@@ -36,11 +36,11 @@ struct pynn_network {
     int dtype;
     size_t size, count, widest, hidden;        /* of an element in bytes; of stages; of all layers; of all outputs but the last one's */
     int by_rows;                               /* whether it has stages that work on rows (pynn_run_rows) */
+    double row_work; /* multiply-adds for a row, other work counted as what takes as long */
     size_t line_work, line_wide,
         line_scratch; /* of the largest layer in multiply-adds; bytes for an output, and for scratch, of one sample */
     char *parameters;
     size_t parameter_bytes;
-    double row_work; /* of all layers for one sample, in multiply-adds */
     size_t block_rows; /* of a step at most, which go through all stages by themselves; 0: never */
     /* the workspace of training, for batches of up to `capacity` rows on up to `threads` threads, by these kernels; `storage` rows of them are
      * there at a time */

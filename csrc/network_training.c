@@ -92,8 +92,8 @@ static const void *batch_of(const void *from, size_t ld, size_t columns, size_t 
 /* ---- steps ----------------------------------------------------------------------------------------------------------- */
 
 /* One trainer at a time. The mark of a trainer that was cut off by a fork means nothing to the child, but that the workspace may have been
- * half made, or freed: the child leaves it where it is. */
-static void begin_training(pynn_network *net)
+ * half made, or freed: the child leaves it where it is. PYNN_BUSY where there is one and the caller does not wait. */
+static int begin_training(pynn_network *net, int no_waiting)
 {
     const int mine = pynn_fork_generation() + 1;
     for (;;) {
@@ -104,8 +104,9 @@ static void begin_training(pynn_network *net)
                 net->memory = NULL;
                 net->capacity = 0;
             }
-            return;
+            return PYNN_OK;
         }
+        if (no_waiting && holder == mine) return PYNN_BUSY;
         pynn_yield();
     }
 }
@@ -129,7 +130,7 @@ static NOINLINE int train(pynn_network *net, const pynn_training *t)
     const size_t in = net->stages[0].in, out = t->objective.labels ? 1 : net->stages[net->count - 1].out;
     const size_t batch = t->batch && t->batch < t->rows ? t->batch : t->rows;
     if (!t->rows) return PYNN_OK;
-    begin_training(net);
+    if (begin_training(net, t->no_waiting)) return PYNN_BUSY;
     pynn_optimizer optimizer = *t->optimizer; /* which another thread may change: in one call, it stays as it is */
     const int at_once = !(t->gradients && t->gradients_wanted) && plain(&optimizer);
     void *const gradients = at_once ? NULL : t->gradients;

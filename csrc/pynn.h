@@ -29,6 +29,7 @@ typedef enum {
     PYNN_TOO_LARGE = -2,   /* a product of sizes does not fit size_t */
     PYNN_UNKNOWN = -3,     /* no such instruction set, dtype, activation, cost or layer kind */
     PYNN_UNSUPPORTED = -4, /* an instruction set that this processor or operating system lacks */
+    PYNN_BUSY = -5,        /* another trainer is at work on this network, and nothing has been done */
 } pynn_status;
 
 enum { PYNN_F32 = 0, PYNN_F64 = 1 };
@@ -198,6 +199,7 @@ PYNN_API int pynn_network_dtype(const pynn_network *network);
 PYNN_API size_t pynn_network_in(const pynn_network *network);
 PYNN_API size_t pynn_network_out(const pynn_network *network);
 PYNN_API size_t pynn_network_parameters(const pynn_network *network); /* how many */
+PYNN_API double pynn_network_work(const pynn_network *network); /* multiply-adds for a row, other work counted as what takes as long */
 /* Whether any of these bytes are among the network's parameters. */
 PYNN_API int pynn_network_overlaps(const pynn_network *network, const void *data, size_t bytes);
 
@@ -219,9 +221,10 @@ typedef struct {
     void *gradients; /* an arena like that of the parameters: filled, unless plain gradient descent does without */
     int gradients_wanted;
     double *costs;   /* of each batch, before its update */
+    int no_waiting;  /* for another trainer of the network: PYNN_BUSY */
 } pynn_training;
 
-/* A second caller waits for the first. */
+/* A second caller waits for the first, unless it wants not to. */
 PYNN_API int pynn_network_train(pynn_network *network, const pynn_training *training);
 
 #endif

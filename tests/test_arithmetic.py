@@ -132,7 +132,7 @@ def test_every_function_that_computes_is_tested_in_c():
     functions = re.findall(r"(\bpynn_\w+)\(([^)]*)\);", header)
     declared = {name for name, arguments in functions if re.search(r"void \*|double|pynn_\w+ \*", arguments)}
     tested = set(re.findall(r"(\bpynn_\w+)\(", (ROOT / "tests/c/test_arithmetic.c").read_text("utf-8")))
-    looks = {f"pynn_network_{name}" for name in ("free", "dtype", "in", "out", "parameters", "overlaps")}
+    looks = {f"pynn_network_{name}" for name in ("free", "dtype", "in", "out", "parameters", "work", "overlaps")}
     assert declared - looks <= tested, declared - looks - tested
     assert "pynn_network_train" in declared
     assert len(declared) >= 12

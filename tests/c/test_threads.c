@@ -152,9 +152,14 @@ static void *one_trainer_of_many(void *context)
 {
     double cost;
     pynn_optimizer sgd = new_sgd();
-    const pynn_training training = new_training(&sgd, 0, &cost);
-    for (int i = 0; i < TIMES; i++)
-        if (pynn_network_train(context, &training)) fail("train");
+    pynn_training training = new_training(&sgd, 0, &cost);
+    for (int i = 0; i < TIMES; i++) {
+        const int64_t before = sgd.steps;
+        training.no_waiting = i % 2;
+        const int status = pynn_network_train(context, &training);
+        if (status != PYNN_OK && (status != PYNN_BUSY || !training.no_waiting)) fail("train");
+        if (sgd.steps != before + (status == PYNN_OK)) fail("steps");
+    }
     return NULL;
 }
 
