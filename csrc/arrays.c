@@ -415,89 +415,313 @@ int arrays_dropout(double rate, uint64_t seed, uint64_t step, uint64_t first_row
     return pynn_dropout(dtype, rate, seed, step, first_row * in.columns, in.rows * in.columns, in.data, y.data);
 }
 
-int arrays_predict(const pynn_network *network, size_t arrays)
+/* ---- pynn._arrays: a network, called by CPython itself --------------------------------------------------------------
+ *
+ * A call by cffi takes some 250 ns more than one of the methods below, which are given the arrays, and np.empty some 140 ns more than making
+ * the result here: several times what a small network takes. The module is in the same file as pynn._core; engine.py loads it from there.
+ *
+ * A method answers None where it does not take its arguments as they are, and has then done nothing. A call holds its object, and that all it
+ * points to: another thread may let go of a network's plan or optimizer meanwhile.
+ */
+
+/* NumPy's functions for extensions, at places in a table that all of NumPy 2 has */
+enum { ABI_VERSION_OF = 0, NEW_FROM_DTYPE = 94, ABI_VERSION = 2 };
+typedef unsigned version_function(void);
+typedef PyObject *new_function(PyTypeObject *type, PyObject *dtype, int nd, const Py_ssize_t *sizes, const Py_ssize_t *strides, void *data,
+                               int flags, PyObject *like);
+static new_function *new_from_dtype;
+
+/* An array (rows, columns), or (columns,), not filled */
+static PyObject *new_array(int dtype, int nd, size_t rows, size_t columns)
 {
-    const size_t *const of = elements(arrays);
-    const size_t x = of[0], out = of[1];
-    const int dtype = pynn_network_dtype(network);
+    const Py_ssize_t sizes[2] = {(Py_ssize_t)rows, (Py_ssize_t)columns};
+    PyObject *const type = (PyObject *)dtypes[dtype];
+    Py_INCREF(type); /* which the call takes over */
+    return new_from_dtype((PyTypeObject *)ndarray_type, type, nd, nd == 1 ? sizes + 1 : sizes, NULL, NULL, 0, NULL);
+}
+
+/* Raises what a status means, which engine.py says. */
+static PyObject *failed(int status, const char *where)
+{
+    PyObject *const engine = PyImport_ImportModule("pynn.engine");
+    PyObject *const none_given = engine ? PyObject_CallMethod(engine, "fail", "is", status, where) : NULL;
+    Py_XDECREF(engine);
+    Py_XDECREF(none_given);
+    return NULL;
+}
+
+static int wrong_count(Py_ssize_t count, Py_ssize_t wanted)
+{
+    if (count != wanted) PyErr_Format(PyExc_TypeError, "pynn._arrays: %zd arguments, wanted %zd", count, wanted);
+    return count != wanted;
+}
+
+static void free_object(PyObject *self)
+{
+    PyTypeObject *const type = Py_TYPE(self);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+/* Work that keeps the GIL, in multiply-adds: one or two microseconds with vectors. Letting go of it takes 30 ns, and longer where others
+ * want it. */
+enum { SHORT_WORK = 1 << 14, STEP_WORK = 4 /* of a step, beside a prediction's */ };
+
+/* A network, which it owns */
+typedef struct {
+    PyObject object;
+    pynn_network *network;
+    PyObject *kept; /* holds what the network points to */
+    size_t short_rows; /* a prediction of so many keeps the GIL */
+} plan;
+
+/* What Python gives as a number; NULL with an exception */
+static void *pointer_of(PyObject *address)
+{
+    void *const pointer = PyLong_AsVoidPtr(address);
+    if (!pointer && !PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "pynn._arrays: an address of nothing");
+    return pointer;
+}
+
+static void plan_free(PyObject *self)
+{
+    pynn_network_free(((plan *)self)->network);
+    Py_XDECREF(((plan *)self)->kept);
+    free_object(self);
+}
+
+/* The address of a pynn_network, which it takes over, and what that points to */
+static PyObject *plan_new(PyTypeObject *type, PyObject *arguments, PyObject *names)
+{
+    PyObject *address, *kept;
+    (void)names;
+    if (!PyArg_ParseTuple(arguments, "OO", &address, &kept)) return NULL;
+    pynn_network *const network = pointer_of(address);
+    if (!network) return NULL;
+    plan *const self = (plan *)PyType_GenericAlloc(type, 0);
+    if (!self) {
+        pynn_network_free(network);
+        return NULL;
+    }
+    const double work = pynn_network_work(network);
+    self->network = network;
+    self->kept = kept;
+    self->short_rows = work < SHORT_WORK ? SHORT_WORK / ((size_t)work + 1) : 0;
+    Py_INCREF(kept);
+    return &self->object;
+}
+
+/* x, out or None: the result */
+static PyObject *plan_predict(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    const plan *const p = (const plan *)self;
+    if (wrong_count(count, 2)) return NULL;
+    PyObject *out = arguments[1];
+    const int dtype = pynn_network_dtype(p->network);
+    const size_t columns = pynn_network_out(p->network);
     matrix in, y;
-    if (as_matrix(x, dtype, 0, &in) || in.columns != pynn_network_in(network)) return ARRAYS_NOT_PLAIN;
-    if (as_output(out, dtype, in.nd, in.rows, pynn_network_out(network), &y) || !apart(&y, &in)) return ARRAYS_NOT_PLAIN;
-    return pynn_network_predict(network, in.rows, in.data, in.ld, y.data);
+    if (as_matrix((size_t)arguments[0], dtype, 0, &in) || in.columns != pynn_network_in(p->network)) Py_RETURN_NONE;
+    if (out == Py_None) {
+        out = new_array(dtype, in.nd, in.rows, columns);
+        if (!out) return NULL;
+        y.data = ((const array *)out)->data;
+    } else {
+        if (as_output((size_t)out, dtype, in.nd, in.rows, columns, &y) || !apart(&y, &in)) Py_RETURN_NONE;
+        Py_INCREF(out);
+    }
+    PyThreadState *const thread = in.rows > p->short_rows ? PyEval_SaveThread() : NULL;
+    const int status = pynn_network_predict(p->network, in.rows, in.data, in.ld, y.data);
+    if (thread) PyEval_RestoreThread(thread);
+    if (status == PYNN_OK) return out;
+    Py_DECREF(out);
+    return failed(status, "predict");
 }
 
-/* The data of a contiguous one-dimensional array of `length` elements of 8 bytes, or NULL */
-static void *run_of(size_t address, size_t length)
+/* A network, what it makes small, and its optimizer */
+typedef struct {
+    PyObject object;
+    plan *plan;
+    pynn_objective objective;
+    pynn_optimizer *optimizer;
+    void *gradients;
+    PyObject *kept; /* holds the optimizer and the gradients */
+} trainer;
+
+/* A plan, the addresses of a pynn_objective and a pynn_optimizer, gradients, and what holds the optimizer */
+static PyObject *trainer_new(PyTypeObject *type, PyObject *arguments, PyObject *names)
 {
-    const array *const a = as_array(address);
-    const int fits = a && a->nd == 1 && (a->flags & C_CONTIGUOUS_FLAG) && (size_t)a->sizes[0] == length;
-    return fits && (length < 2 || a->strides[0] == 8) ? a->data : NULL;
+    PyObject *of, *objective_address, *optimizer_address, *gradients, *optimizer_kept;
+    (void)names;
+    if (!PyArg_ParseTuple(arguments, "OOOOO", &of, &objective_address, &optimizer_address, &gradients, &optimizer_kept)) return NULL;
+    if (PyType_GetSlot(Py_TYPE(of), Py_tp_dealloc) != (void *)plan_free) {
+        PyErr_SetString(PyExc_TypeError, "pynn._arrays: wanted a Plan");
+        return NULL;
+    }
+    const pynn_network *const network = ((plan *)of)->network;
+    const pynn_objective *const objective = pointer_of(objective_address);
+    pynn_optimizer *const optimizer = objective ? pointer_of(optimizer_address) : NULL;
+    matrix g;
+    if (!optimizer) return NULL;
+    if (as_run((size_t)gradients, pynn_network_dtype(network), &g) || g.nd != 1 || g.columns != pynn_network_parameters(network))
+        return failed(ARRAYS_NOT_PLAIN, "Network");
+    trainer *const self = (trainer *)PyType_GenericAlloc(type, 0);
+    if (!self) return NULL;
+    self->plan = (plan *)of;
+    Py_INCREF(of);
+    self->objective = *objective;
+    self->optimizer = optimizer;
+    self->gradients = g.data;
+    self->kept = PyTuple_Pack(2, gradients, optimizer_kept);
+    if (self->kept) return &self->object;
+    Py_DECREF(&self->object);
+    return NULL;
 }
 
-/* Training on all rows of x in one batch; what it is for and how, is left to the caller */
-static int as_training(const pynn_network *network, const pynn_objective *objective, const size_t *of, pynn_training *training)
+static void trainer_free(PyObject *self)
 {
-    const size_t x = of[0], target = of[1], gradients = of[2];
+    Py_XDECREF((PyObject *)((trainer *)self)->plan);
+    Py_XDECREF(((trainer *)self)->kept);
+    free_object(self);
+}
+
+/* Training on all rows of x in one batch; more of how, is left to the caller */
+static int as_training(const trainer *self, PyObject *x, PyObject *target, pynn_training *training)
+{
+    const pynn_network *const network = self->plan->network;
     const int dtype = pynn_network_dtype(network);
-    matrix in, t, g = {0};
-    if (as_matrix(x, dtype, 0, &in) || in.columns != pynn_network_in(network)) return ARRAYS_NOT_PLAIN;
-    if (as_matrix(target, dtype, 0, &t)) return ARRAYS_NOT_PLAIN;
-    if (objective->labels) {
+    matrix in, t;
+    if (as_matrix((size_t)x, dtype, 0, &in) || in.columns != pynn_network_in(network)) return ARRAYS_NOT_PLAIN;
+    if (as_matrix((size_t)target, dtype, 0, &t)) return ARRAYS_NOT_PLAIN;
+    if (self->objective.labels) {
         if (t.nd != 1 || t.columns != in.rows) return ARRAYS_NOT_PLAIN;
         t.ld = 1;
     } else if (t.nd != in.nd || t.rows != in.rows || t.columns != pynn_network_out(network)) return ARRAYS_NOT_PLAIN;
     if (pynn_network_overlaps(network, in.data, in.bytes) || pynn_network_overlaps(network, t.data, t.bytes)) return ARRAYS_NOT_PLAIN;
-    if (gradients != none && (as_run(gradients, dtype, &g) || g.nd != 1 || g.columns != pynn_network_parameters(network)))
-        return ARRAYS_NOT_PLAIN;
-    *training = (pynn_training){.objective = *objective,
+    *training = (pynn_training){.objective = self->objective,
+                                .optimizer = self->optimizer,
                                 .rows = in.rows,
                                 .batch = in.rows,
                                 .x = in.data,
                                 .target = t.data,
                                 .ld_x = in.ld,
                                 .ld_target = t.ld,
-                                .gradients = gradients == none ? NULL : g.data};
+                                .gradients = self->gradients};
     return PYNN_OK;
 }
 
-int arrays_train(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, size_t first, size_t rows, size_t batch,
-                 double learning_rate, size_t arrays)
+/* x, target, learning rate: the cost before a step on all rows, of which there must be some */
+static PyObject *trainer_step(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 {
-    const size_t *const of = elements(arrays);
-    const size_t weights = of[3], order = of[4], learning_rates = of[5], costs = of[6];
-    matrix w;
-    pynn_training t;
-    if (as_training(network, objective, of, &t)) return ARRAYS_NOT_PLAIN;
-    if (as_weights(weights, pynn_network_dtype(network), t.rows, &w)) return ARRAYS_NOT_PLAIN;
-    if (!batch || first % batch || first > t.rows || rows > t.rows - first) return ARRAYS_NOT_PLAIN;
-    double *const cost = run_of(costs, t.rows / batch + (t.rows % batch != 0));
-    t.order = order == none ? NULL : run_of(order, t.rows);
-    t.learning_rates = learning_rates == none ? NULL : run_of(learning_rates, rows / batch + (rows % batch != 0));
-    if (!cost || (order != none && !t.order) || (learning_rates != none && !t.learning_rates)) return ARRAYS_NOT_PLAIN;
-    t.optimizer = optimizer;
-    t.learning_rate = learning_rate;
-    t.first = first;
-    t.rows = rows;
-    t.batch = batch;
-    t.weights = w.data;
-    t.costs = cost + first / batch;
-    return pynn_network_train(network, &t);
-}
-
-static const uint64_t DECLINED = 0x7ff8000000000001; /* a NaN that arithmetic does not make */
-
-int arrays_declined(double cost) { return !memcmp(&cost, &DECLINED, sizeof cost); }
-
-double arrays_step(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, double learning_rate, size_t arrays)
-{
+    const plan *const p = ((const trainer *)self)->plan;
     pynn_training t;
     double cost;
-    if (!as_training(network, objective, elements(arrays), &t) && t.rows) {
-        t.optimizer = optimizer;
-        t.learning_rate = learning_rate;
-        t.costs = &cost;
-        if (pynn_network_train(network, &t) == PYNN_OK) return cost == cost ? cost : (double)NAN;
+    if (wrong_count(count, 3)) return NULL;
+    if (!PyFloat_CheckExact(arguments[2]) || as_training((const trainer *)self, arguments[0], arguments[1], &t) || !t.rows) Py_RETURN_NONE;
+    t.learning_rate = PyFloat_AsDouble(arguments[2]);
+    t.costs = &cost;
+    int status = PYNN_BUSY;
+    if (t.rows <= p->short_rows / STEP_WORK) {
+        t.no_waiting = 1; /* another trainer of this network may take as long as an epoch of fit, which must not stop all other threads */
+        status = pynn_network_train(p->network, &t);
+        t.no_waiting = 0;
     }
-    memcpy(&cost, &DECLINED, sizeof cost);
-    return cost;
+    if (status == PYNN_BUSY) {
+        PyThreadState *const thread = PyEval_SaveThread();
+        status = pynn_network_train(p->network, &t);
+        PyEval_RestoreThread(thread);
+    }
+    return status == PYNN_OK ? PyFloat_FromDouble(cost) : failed(status, "Network");
 }
+
+/* The data of a contiguous one-dimensional array of `length` elements of 8 bytes, or NULL */
+static void *run_of(PyObject *object, size_t length)
+{
+    const array *const a = as_array((size_t)object);
+    const int fits = a && a->nd == 1 && (a->flags & C_CONTIGUOUS_FLAG) && (size_t)a->sizes[0] == length;
+    return fits && (length < 2 || a->strides[0] == 8) ? a->data : NULL;
+}
+
+/* Steps on rows first .. first + rows - 1 of an epoch, batch by batch. Arrays: x, target, weights or None (one for each row), order or None
+ * (int64, one for each row, every one of which is the number of a row: not checked), learning rates or None (float64, one for each batch of
+ * these rows), costs (float64, one for each batch of the epoch). Numbers: first, a multiple of batch; rows, batch, learning rate. True. */
+static PyObject *trainer_train(PyObject *self, PyObject *arguments)
+{
+    const plan *const p = ((const trainer *)self)->plan;
+    PyObject *x, *target, *weights, *order, *rates, *costs;
+    Py_ssize_t first, rows, batch;
+    double rate;
+    matrix w;
+    pynn_training t;
+    if (!PyArg_ParseTuple(arguments, "OOOOOOnnnd", &x, &target, &weights, &order, &rates, &costs, &first, &rows, &batch, &rate))
+        return NULL;
+    if (as_training((const trainer *)self, x, target, &t) || as_weights((size_t)weights, pynn_network_dtype(p->network), t.rows, &w))
+        Py_RETURN_NONE;
+    if (first < 0 || rows < 0 || batch < 1 || first % batch || (size_t)first > t.rows || (size_t)rows > t.rows - (size_t)first)
+        Py_RETURN_NONE;
+    double *const cost = run_of(costs, t.rows / (size_t)batch + (t.rows % (size_t)batch != 0));
+    t.order = order == Py_None ? NULL : run_of(order, t.rows);
+    t.learning_rates = rates == Py_None ? NULL : run_of(rates, (size_t)(rows / batch + (rows % batch != 0)));
+    if (!cost || (order != Py_None && !t.order) || (rates != Py_None && !t.learning_rates)) Py_RETURN_NONE;
+    t.learning_rate = rate;
+    t.first = (size_t)first;
+    t.rows = (size_t)rows;
+    t.batch = (size_t)batch;
+    t.weights = w.data;
+    t.costs = cost + first / batch;
+    PyThreadState *const thread = PyEval_SaveThread();
+    const int status = pynn_network_train(p->network, &t);
+    PyEval_RestoreThread(thread);
+    if (status) return failed(status, "Network");
+    Py_RETURN_TRUE;
+}
+
+static PyMethodDef plan_methods[] = {{"predict", (PyCFunction)(void (*)(void))plan_predict, METH_FASTCALL, NULL}, {NULL, NULL, 0, NULL}};
+static PyMethodDef trainer_methods[] = {{"step", (PyCFunction)(void (*)(void))trainer_step, METH_FASTCALL, NULL},
+                                        {"train", trainer_train, METH_VARARGS, NULL},
+                                        {NULL, NULL, 0, NULL}};
+static PyType_Slot plan_slots[] = {{Py_tp_new, plan_new}, {Py_tp_dealloc, plan_free}, {Py_tp_methods, plan_methods}, {0, NULL}};
+static PyType_Slot trainer_slots[] = {{Py_tp_new, trainer_new}, {Py_tp_dealloc, trainer_free}, {Py_tp_methods, trainer_methods}, {0, NULL}};
+static PyType_Spec plan_spec = {"pynn._arrays.Plan", sizeof(plan), 0, Py_TPFLAGS_DEFAULT, plan_slots};
+static PyType_Spec trainer_spec = {"pynn._arrays.Trainer", sizeof(trainer), 0, Py_TPFLAGS_DEFAULT, trainer_slots};
+
+/* Finds NumPy's function, or raises what says that it is not where it was. */
+static int know_numpy(void)
+{
+    PyObject *const numpy = PyImport_ImportModule("numpy._core._multiarray_umath");
+    PyObject *const capsule = numpy ? PyObject_GetAttrString(numpy, "_ARRAY_API") : NULL;
+    void **const table = capsule ? PyCapsule_GetPointer(capsule, NULL) : NULL;
+    Py_XDECREF(numpy);
+    Py_XDECREF(capsule);
+    if (!table) return -1;
+    version_function *version;
+    memcpy(&version, table + ABI_VERSION_OF, sizeof version);
+    if (version() >> 24 != ABI_VERSION) {
+        PyErr_SetString(PyExc_ImportError, "pynn: this build is for NumPy 2, whose functions for extensions this NumPy does not have");
+        return -1;
+    }
+    memcpy(&new_from_dtype, table + NEW_FROM_DTYPE, sizeof new_from_dtype);
+    return 0;
+}
+
+static int execute(PyObject *module)
+{
+    if (know_numpy()) return -1;
+    PyObject *const plan_type = PyType_FromSpec(&plan_spec), *const trainer_type = PyType_FromSpec(&trainer_spec);
+    const int failed_to = !plan_type || !trainer_type || PyModule_AddObjectRef(module, "Plan", plan_type) ||
+                          PyModule_AddObjectRef(module, "Trainer", trainer_type);
+    Py_XDECREF(plan_type);
+    Py_XDECREF(trainer_type);
+    return failed_to ? -1 : 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, execute},
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+static struct PyModuleDef module = {.m_base = PyModuleDef_HEAD_INIT, .m_name = "pynn._arrays", .m_slots = module_slots};
+
+PyMODINIT_FUNC PyInit__arrays(void);
+PyMODINIT_FUNC PyInit__arrays(void) { return PyModuleDef_Init(&module); }

@@ -1,4 +1,5 @@
-/* arrays.h: the kernels on NumPy arrays: what cffi calls. The only C here that knows of Python.
+/* arrays.h: the kernels on NumPy arrays, as cffi calls them. The only C here that knows of Python; what CPython itself calls, a network's
+ * methods, is at the end of arrays.c.
  *
  * The arrays of a call are a tuple, named by its id(): one number that Python makes and cffi converts, instead of one for each array. The
  * comment beside a function says what the tuple holds.
@@ -39,16 +40,3 @@ int arrays_layer_norm_gradient(size_t arrays); /* x, statistics, scale or None, 
 int arrays_layer_norm_scale_gradient(size_t arrays); /* x, statistics, y_gradient, out */
 int arrays_standardize(size_t arrays); /* x, mean or None, deviation, out */
 int arrays_dropout(double rate, uint64_t seed, uint64_t step, uint64_t first_row, size_t arrays); /* x, out */
-
-int arrays_predict(const pynn_network *network, size_t arrays); /* x, out */
-/* Rows first .. first + rows - 1 of an epoch. costs: float64, one for each batch of the epoch; weights: one for each row; order: int64,
- * one for each row, every one of which is the number of a row (not checked); learning_rates: float64, one for each batch of these rows.
- * first is a multiple of batch. */
-int arrays_train(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, size_t first, size_t rows, size_t batch,
-                 double learning_rate,
-                 size_t arrays); /* x, target, gradients or None, weights or None, order or None, learning_rates or None, costs */
-/* The same for one step on all rows, without what that has no use for: the cost before it, or ARRAYS_NOT_PLAIN as a NaN that no cost is,
- * which arrays_declined tells from others. */
-double arrays_step(pynn_network *network, const pynn_objective *objective, pynn_optimizer *optimizer, double learning_rate,
-                   size_t arrays); /* x, target, gradients or None */
-int arrays_declined(double cost);

@@ -1,7 +1,7 @@
 """The extension: what it lists, what it keeps from one call to the next, and what its calls run on.
 
-This is the only module that touches cffi. A network's plan and an optimizer's state are handles of it; the equations, in
-:mod:`pynn.kernels`, call ``lib`` with addresses and numbers alone.
+This is the only module that touches cffi. An optimizer's state is a handle of it; the equations, in :mod:`pynn.kernels`, call
+``lib`` with addresses and numbers alone. A network's plan is an object of CPython's own kind, whose methods take arrays.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
+from importlib.util import module_from_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pynn.checks import Array
 
 lib: Any = _core.lib
+NOT_PLAIN: int = lib.ARRAYS_NOT_PLAIN
 _ffi: Any = _core.ffi
 _ndarray = np.ndarray
 
@@ -42,6 +45,21 @@ def _introduce_arrays() -> None:
 
 
 _introduce_arrays()
+
+
+def _load_arrays() -> Any:
+    """The module pynn._arrays (csrc/arrays.c), which is in the file of pynn._core."""
+    loader = ExtensionFileLoader("pynn._arrays", _core.__file__)
+    module = module_from_spec(ModuleSpec("pynn._arrays", loader, origin=_core.__file__))
+    loader.exec_module(module)
+    return module
+
+
+_arrays = _load_arrays()
+
+
+def _address(pointer: Any) -> int:
+    return int(_ffi.cast("uintptr_t", pointer))
 
 
 def fail(status: int, where: str) -> NoReturn:
@@ -137,11 +155,11 @@ _Run = tuple[int, int, float, float, float]
 _optimize = lib.arrays_optimize
 
 
-def _holding(handle: Any, *what: Any, free: Callable[[Any], object] = lambda _: None) -> Any:
+def _holding(handle: Any, *what: Any) -> Any:
     """``handle``, which holds on to what the engine points to from there. A call of C holds its arguments: another thread may let
-    go of a network's plan or optimizer meanwhile. ``free`` is called with the handle in the end.
+    go of a network's optimizer meanwhile.
     """
-    return _ffi.gc(handle, lambda pointer: (free(pointer), what))
+    return _ffi.gc(handle, lambda _: what)
 
 
 class Updater:
@@ -235,39 +253,41 @@ class Updater:
 # ---- a network in one call -------------------------------------------------------------------------------------------------
 
 
-class Plan:
-    """A network as the engine runs it: layers over one arena of parameters (csrc/network.c).
+def new_plan(layers: Sequence[dict[str, Any]], parameters: Array) -> Any:
+    """A network as the engine runs it: layers over one arena of parameters (csrc/network.c), as ``_arrays.Plan``.
 
     ``layers`` are the fields of pynn_layer (csrc/pynn.h), one mapping each: "kind" is the name of an activation or of a constant
     PYNN_..., arrays stand for pointers to their first element, and what is left out is none.
+
+    ``plan.predict(x, out)`` gives the result, for ``out`` None a new array; or None, if it does not take them as they are.
     """
-
-    def __init__(self, layers: Sequence[dict[str, Any]], parameters: Array) -> None:
-        rows = _ffi.new("pynn_layer[]", len(layers))
-        nowhere = 2 ** (8 * _ffi.sizeof("size_t")) - 1
-        for row, layer in zip(rows, layers, strict=True):
-            row.weight = row.bias = nowhere
-            for field, value in layer.items():
-                if field == "kind":
-                    row.kind = ACTIVATIONS[value].number if value in ACTIVATIONS else getattr(lib, value)
-                elif isinstance(value, np.ndarray):
-                    setattr(row, field, _ffi.cast(_ffi.typeof(getattr(row, field)), value.__array_interface__["data"][0]))
-                elif value is not None:
-                    setattr(row, field, value)
-        kept = [value for layer in layers for value in layer.values() if isinstance(value, np.ndarray)]
-        network = _ffi.new("pynn_network **")
-        code = lib.PYNN_F32 if parameters.dtype == F32 else lib.PYNN_F64
-        if status := lib.pynn_network_new(code, len(layers), rows, _ffi.from_buffer(parameters), network):
-            fail(status, "Network")
-        self.handle = _holding(network[0], parameters, kept, free=lib.pynn_network_free)
+    rows = _ffi.new("pynn_layer[]", len(layers))
+    nowhere = 2 ** (8 * _ffi.sizeof("size_t")) - 1
+    for row, layer in zip(rows, layers, strict=True):
+        row.weight = row.bias = nowhere
+        for field, value in layer.items():
+            if field == "kind":
+                row.kind = ACTIVATIONS[value].number if value in ACTIVATIONS else getattr(lib, value)
+            elif isinstance(value, np.ndarray):
+                setattr(row, field, _ffi.cast(_ffi.typeof(getattr(row, field)), value.__array_interface__["data"][0]))
+            elif value is not None:
+                setattr(row, field, value)
+    kept = [value for layer in layers for value in layer.values() if isinstance(value, np.ndarray)]
+    network = _ffi.new("pynn_network **")
+    code = lib.PYNN_F32 if parameters.dtype == F32 else lib.PYNN_F64
+    if status := lib.pynn_network_new(code, len(layers), rows, _ffi.from_buffer(parameters), network):
+        fail(status, "Network")
+    return _arrays.Plan(_address(network[0]), (parameters, kept))
 
 
-# On plan.handle and a tuple of arrays by its id(), as csrc/arrays.h declares them; each answers 0, or that it does not take them
-# as they are.
-plan_predict = lib.arrays_predict
-plan_train = lib.arrays_train
-plan_step = lib.arrays_step  # answers the cost; plan_declined says of one that is NaN whether it is none
-plan_declined = lib.arrays_declined
+def new_trainer(plan: Any, objective: Any, updater: Any, gradients: Array) -> Any:
+    """What takes steps of a plan down the gradients of a cost, by the handle of an ``Updater``: an ``_arrays.Trainer``.
+
+    ``trainer.step(x, target, learning_rate)`` gives the cost before a step on all rows, or None; ``trainer.train`` is as
+    csrc/arrays.c says.
+    """
+    return _arrays.Trainer(plan, _address(objective), _address(updater), gradients, updater)
+
 
 OUT_MAJOR: int = lib.PYNN_OUT_MAJOR
 IN_MAJOR: int = lib.PYNN_IN_MAJOR

@@ -148,8 +148,8 @@ class Layer:
             self._bound = False
 
     def planned(self, dtype: np.dtype[Any]) -> dict[str, Any] | None:
-        """What the engine needs to run this layer (``engine.Plan``), but for widths and places of parameters; None if it cannot:
-        then the network runs layer by layer.
+        """What the engine needs to run this layer (``engine.new_plan``), but for widths and places of parameters; None if it
+        cannot: then the network runs layer by layer.
 
         >>> import pynn
         >>> pynn.Layer().planned(pynn.checks.F32) is None

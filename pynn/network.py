@@ -31,11 +31,6 @@ if TYPE_CHECKING:
     Metrics = Sequence[Metric | str] | Mapping[str, Metric]
 
 _empty = np.empty
-_ndarray = np.ndarray
-_plan_predict = engine.plan_predict
-_plan_train = engine.plan_train
-_plan_step = engine.plan_step
-_plan_declined = engine.plan_declined
 
 
 class Network:
@@ -55,6 +50,14 @@ class Network:
     >>> net.predict(x).round().ravel().tolist() == [0.0, 1.0, 1.0, 0.0]
     True
     """
+
+    # What C runs, None where it cannot: the plan, and from it, the cost and the optimizer, what trains on targets and on classes
+    _plan: Any = None
+    _objective: Any = None
+    _objective_of_labels: Any = None
+    _updater: Any = None
+    _trainer: Any = None
+    _trainer_of_labels: Any = None
 
     def __init__(
         self,
@@ -139,6 +142,7 @@ class Network:
         self._objective = engine.objective(cost.name, cost.parameter) if built_in else None
         labels = built_in and getattr(cost, "takes_labels", False)
         self._objective_of_labels = engine.objective(cost.name, cost.parameter, labels=True) if labels else None
+        self._make_trainers()
 
     @property
     def optimizer(self) -> Any:
@@ -179,6 +183,7 @@ class Network:
         self._optimizer = optimizer
         built_in = isinstance(optimizer, Optimizer) and type(optimizer).__module__ == Optimizer.__module__
         self._updater = optimizer._updater.handle if built_in else None
+        self._make_trainers()
 
     def _bind(self) -> None:
         """Lay out the arenas, and make the plan that C runs if all layers are pynn's own."""
@@ -201,20 +206,30 @@ class Network:
 
     def _make_plan(self) -> None:
         """Make the plan that C runs, if all layers are such as it knows, and the first width is said."""
-        self._plan: engine.Plan | None = None
+        self._plan = self._planned()
+        self._make_trainers()
+
+    def _planned(self) -> Any:
         width = self._in
         rows: list[dict[str, Any]] = []
         for i, layer in enumerate(self.layers):
             row = layer.planned(self._dtype) if isinstance(layer, Layer) and width is not None else None
             if row is None:
-                return
+                return None
             gives = width if layer.out_features is None else layer.out_features
             weight = self._offsets.get((i, "weight"), self._offsets.get((i, "scale")))
             rows.append({**row, "in": width, "out": gives, "weight": weight, "bias": self._offsets.get((i, "bias"))})
             width = gives
-        self._plan = engine.Plan(rows, self._parameters)
         self._out: int = width  # type: ignore[assignment]  # as the first layer has said
-        self._handle = self._plan.handle
+        return engine.new_plan(rows, self._parameters)
+
+    def _make_trainers(self) -> None:
+        def made(objective: Any) -> Any:
+            if self._plan is None or objective is None or self._updater is None:
+                return None
+            return engine.new_trainer(self._plan, objective, self._updater, self._gradients)
+
+        self._trainer, self._trainer_of_labels = made(self._objective), made(self._objective_of_labels)
 
     # ---- what it is ----------------------------------------------------------------------------------------------------------
 
@@ -299,7 +314,6 @@ class Network:
             if key
             not in (
                 "_plan",
-                "_handle",
                 "_parameters",
                 "_gradients",
                 "_runs",
@@ -307,6 +321,8 @@ class Network:
                 "_objective",
                 "_objective_of_labels",
                 "_updater",
+                "_trainer",
+                "_trainer_of_labels",
             )
         }
         state["gradients"] = self._gradients.copy()
@@ -346,23 +362,19 @@ class Network:
         >>> net.predict(np.zeros((5, 2))).shape
         (5, 1)
         """
-        if self._plan is not None and type(x) is _ndarray and x.ndim:
-            y = out
-            if y is None:
-                y = _empty(self._out if x.ndim == 1 else (len(x), self._out), self._dtype)
-            arrays = x, y
-            if not _plan_predict(self._handle, id(arrays)):
+        plan = self._plan
+        if plan is not None:
+            y: Array | None = plan.predict(x, out)
+            if y is not None:
                 return y
         x = samples.features(self, x)
-        if self._plan is None:
+        if plan is None:
             for layer in self.layers:
                 x = _apply(layer, x)
             return checks.deliver(checks.as_floats(x, "predict", "the last layer's output", self._dtype), out, "predict")
-        x = np.require(x, requirements=["C", "A"])
-        y = _empty((*x.shape[:-1], self._out), self._dtype)
-        arrays = x, y
-        if status := _plan_predict(self._handle, id(arrays)):
-            engine.fail(status, "predict")
+        y = plan.predict(np.require(x, requirements=["C", "A"]), None)
+        if y is None:
+            engine.fail(engine.NOT_PLAIN, "predict")
         return checks.deliver(y, out, "predict")
 
     @overload
@@ -432,12 +444,12 @@ class Network:
         >>> net.train_step(np.ones((4, 2)), np.ones((4, 1)))
         1.0
         """
-        if type(x) is _ndarray and self._plan is not None and self._objective is not None and self._updater is not None:
-            rate = self._optimizer._learning_rate
-            if type(rate) is float and self._optimizer._followed is self._parameters:
-                arrays = x, y, self._gradients
-                cost: float = _plan_step(self._handle, self._objective, self._updater, rate, id(arrays))
-                if cost == cost or not _plan_declined(cost):
+        trainer = self._trainer
+        if trainer is not None:
+            optimizer = self._optimizer
+            if optimizer._followed is self._parameters:
+                cost: float | None = trainer.step(x, y, optimizer._learning_rate)
+                if cost is not None:
                     return cost
         x, y = samples.pair(self, x, y)
         rows = 1 if x.ndim == 1 else len(x)
@@ -653,7 +665,7 @@ class Network:
         return measures
 
     def _trains_in_c(self) -> bool:
-        return self._plan is not None and self._objective is not None and self._updater is not None
+        return self._trainer is not None
 
     def _train(
         self,
@@ -674,14 +686,12 @@ class Network:
         if self._trains_in_c():
             rates = self._optimizer.rates(-(-rows // batch_size))
             rate = self._optimizer.learning_rate if rates is None else 0.0
-            objective = self._objective if y.ndim == x.ndim else self._objective_of_labels
-            if objective is None:  # a callback has changed it
+            trainer = self._trainer if y.ndim == x.ndim else self._trainer_of_labels
+            if trainer is None:  # a callback has changed it
                 raise ValueError(f"Network: y is classes, which {self._cost!r} does not take; the cost before it did")
-            y = y.reshape(-1) if objective is not self._objective and y.ndim == 0 else y
-            y = y.astype(self._dtype, copy=False)
-            arrays = x, y, self._gradients, sample_weight, order, rates, costs
-            if status := _plan_train(self._handle, objective, self._updater, first, rows, batch_size, rate, id(arrays)):
-                engine.fail(status, "Network")
+            y = (y.reshape(-1) if y.ndim == 0 else y).astype(self._dtype, copy=False)
+            if not trainer.train(x, y, sample_weight, order, rates, costs, first, rows, batch_size, rate):
+                engine.fail(engine.NOT_PLAIN, "Network")
             return
         for begin in range(first, first + rows, batch_size):
             end = min(begin + batch_size, first + rows)

@@ -129,6 +129,23 @@ def test_another_layout_of_arrays_than_numpy_has_would_be_an_import_error():
     assert list(seen) == [array.ctypes.data, 2, array.flags.num, id(array.dtype), 4, 48, 2, 16, 5]
 
 
+def test_functions_of_another_numpy_would_be_an_import_error():
+    program = """
+import ctypes
+import numpy._core._multiarray_umath as functions
+version = ctypes.CFUNCTYPE(ctypes.c_uint)(lambda: 0x03000000)
+table = (ctypes.c_void_p * 400)(ctypes.cast(version, ctypes.c_void_p).value)
+new = ctypes.pythonapi.PyCapsule_New
+new.restype, new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+functions._ARRAY_API = new(table, None, None)
+try:
+    import pynn
+except ImportError as error:
+    print(error)
+"""
+    assert output(program).startswith("pynn: this build is for NumPy 2,")
+
+
 def test_it_says_which_compiler_built_it():
     assert any(word in pynn.kernels.compiler() for word in ("gcc", "clang", "unknown"))
 
@@ -142,5 +159,5 @@ def test_the_extension_shows_no_symbol_but_its_own():
         pytest.skip("no nm on this system")
     names = [line.split()[-1] for line in listed.splitlines()]
     assert names
-    assert all(name.startswith(("PyInit__core", "_cffi_pypyinit", "pynn_")) for name in names), names
+    assert all(name.startswith(("PyInit__core", "PyInit__arrays", "_cffi_pypyinit", "pynn_")) for name in names), names
     assert ROOT.joinpath("csrc", "pynn.h").exists()

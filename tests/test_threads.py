@@ -405,21 +405,66 @@ print("survived")
     assert "survived" in result.stdout
 
 
+def test_the_interpreter_runs_on_while_a_network_computes_or_waits_for_its_turn():
+    # A short call keeps the interpreter's lock, but not while another trainer has the network.
+    program = (
+        START
+        + """
+sys.setswitchinterval(1000)
+ticks, stop = [], threading.Event()
+def tick():
+    while not stop.is_set():
+        ticks.append(time.monotonic())
+        time.sleep(0.001)
+def ticked(call):
+    began = time.monotonic()
+    call()
+    ended = time.monotonic()
+    return sum(began < tick < ended for tick in ticks) > 0
+thread = threading.Thread(target=tick)
+thread.start()
+big = pynn.Network([pynn.Dense(3000, 3000)])
+wide = np.ones((600, 3000), np.float32)
+small = pynn.Network([pynn.Dense(2, 8), pynn.Tanh(), pynn.Dense(8, 1)])
+inputs, targets = np.ones((2, 10**6, 2), np.float32)
+def fit():
+    while not stop.is_set():
+        small.fit(inputs, targets[:, :1], batch_size=1, shuffle=False)
+other = threading.Thread(target=fit)
+print(ticked(lambda: big.predict(wide)), ticked(lambda: big.train_step(wide, wide)))
+other.start()
+waited = 0
+for _ in range(2000):
+    waited += ticked(lambda: small.train_step(inputs[0], targets[0, :1]))
+    if waited > 2:
+        break
+    time.sleep(0.001)
+stop.set()
+thread.join()
+other.join()
+print(waited > 2)
+"""
+    )
+    assert output(program, PYNN_NUM_THREADS="1").split() == ["True", "True", "True"]
+
+
 def test_what_the_engine_points_to_lives_as_long_as_its_handle():
     # A call of C holds its handles; meanwhile another thread may change the network's optimizer, its penalties, or a layer.
     x = values((8, 3), "float64", 1)
     net = pynn.Network([pynn.Standardize(3).fit(x), pynn.Dense(3, 2)], optimizer=pynn.Adam(l2=0.1), dtype="float64", seed=0)
-    handles = [net._handle, net._updater]
+    updater, trainer = net._updater, net._trainer
     alive = [weakref.ref(net.layers[0].mean), weakref.ref(net.optimizer._updater.states[0])]
-    runs = net._updater.run
+    runs = updater.run
     net.optimizer.l2 = 0.2
-    assert net._updater.run == runs
+    assert updater.run == runs
     assert runs[0].l2 == 0.2
     net.layers[0].fit(2 * x)
     net.optimizer = pynn.SGD()
     gc.collect()
+    del updater, runs
     assert all(each() is not None for each in alive)
-    del handles
+    assert trainer.step(x, x[:, :2].copy(), 0.1) > 0
+    del trainer
     gc.collect()
     assert all(each() is None for each in alive)
 
@@ -473,6 +518,32 @@ else:
 
 
 # ---- processors ------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_may_be_replaced_while_a_network_computes():
+    program = (
+        START
+        + """
+net = pynn.Network([pynn.Standardize(200).fit(x), pynn.Dense(200, 300), pynn.Dense(300, 10)], optimizer=pynn.Adam(1e-6), seed=0)
+end = time.monotonic() + 1
+def work():
+    while time.monotonic() < end:
+        net.predict(x)
+        net.predict(x[0])
+        net.train_step(x, y)
+workers = [threading.Thread(target=work) for _ in range(2)]
+for worker in workers:
+    worker.start()
+while time.monotonic() < end:
+    net.layers[0].fit(x * 2)
+    net.cost = pynn.MAE()
+    time.sleep(0.002)
+for worker in workers:
+    worker.join()
+print(np.isfinite(net.parameters).all())
+"""
+    )
+    assert output(program).split() == ["True"]
 
 
 @linux
