@@ -66,13 +66,13 @@ static void activate_product(const product_job *job, const pynn_product *p, size
 /* `rows` rows and `columns` columns of C from row i, column j on */
 static void product_part(const product_job *job, const pynn_product *p, size_t i, size_t j, size_t rows, size_t columns, size_t slot)
 {
-    void *const c = out_at(p->c, i * p->ld_c + j, job->size);
+    void *const c = out_at(p->c, i * p->ld_c + j, job->size), *const column_sums = i ? NULL : out_at(p->column_sums, j, job->size);
     const void *const b = at(p->b, j * p->b_column, job->size), *const before = at(p->before, i * p->ld_c + j, job->size);
     if (!p->a) job->kernels->bias_gradient(p->depth, columns, b, p->b_step, before, p->learning_rate, c);
     else
         job->kernels->product(rows, columns, p->depth, at(p->a, i * p->a_row, job->size), p->a_row, p->a_step, b, p->b_step, p->b_column,
                               at(p->start, j, job->size), before, p->chains, p->learning_rate, at(p->factor, i * p->ld_c + j, job->size), c,
-                              p->ld_c, job->scratch + slot * job->scratch_each);
+                              p->ld_c, at(p->column_sums_before, j, job->size), column_sums, job->scratch + slot * job->scratch_each);
     if (p->activation != PYNN_NO_ACTIVATION) activate_product(job, p, i, j, rows, columns);
 }
 
@@ -386,6 +386,7 @@ static double row_cost(const pynn_kernels *kernels, const pynn_objective *o, siz
 double pynn_objective_size(int dtype, const pynn_objective *o, size_t rows, size_t columns, const void *weights)
 {
     const double all = weights ? weight_sum(dtype, rows, weights) : (double)rows;
+    if (!columns) return 0;
     return o->cost == PYNN_SOFTMAX_CROSS_ENTROPY ? all : all * (double)columns;
 }
 

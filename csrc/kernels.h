@@ -44,9 +44,11 @@ typedef struct {
     const void *learning_rate;
     void *c;
     size_t ld_c;
-    int activation;     /* or PYNN_NO_ACTIVATION */
-    double parameter;   /* of the activation */
-    void *derivative;   /* or NULL; rows are ld_c apart, as those of factor */
+    const void *column_sums_before; /* as before, of: */
+    void *column_sums; /* or NULL: the sums of B down its columns, or a step down them, as a bias has, which cost little here */
+    int activation; /* or PYNN_NO_ACTIVATION */
+    double parameter; /* of the activation */
+    void *derivative; /* or NULL; rows are ld_c apart, as those of factor */
     const void *factor; /* or NULL */
 } pynn_product;
 

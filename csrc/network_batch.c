@@ -204,13 +204,13 @@ typedef struct {
 
 static size_t rows_in_block(const pynn_network *net, size_t rows, size_t threads)
 {
-    size_t most = net->block_rows;
+    const size_t most = net->block_rows;
     if (!most) return rows;
-    if (threads > 1 && 2 * net->row_work * (double)rows >= PYNN_SHARE_FROM) {
-        const size_t each = (rows / (BLOCKS_EACH * threads) / COST_CHAINS + 1) * COST_CHAINS;
-        if (each < most) most = each < BLOCK_LEAST ? BLOCK_LEAST : each;
-    }
-    return rows < most ? rows : most;
+    size_t turns = rows / (BLOCK_LEAST * threads); /* in which every thread has a block */
+    if (threads < 2 || !turns || 2 * net->row_work * (double)rows < PYNN_SHARE_FROM) return rows < most ? rows : most;
+    if (turns > BLOCKS_EACH) turns = BLOCKS_EACH;
+    if (turns * threads * most < rows) turns = (rows + threads * most - 1) / (threads * most);
+    return ((rows + turns * threads - 1) / (turns * threads) + COST_CHAINS - 1) / COST_CHAINS * COST_CHAINS;
 }
 
 size_t pynn_step_storage(const pynn_network *net, size_t rows, size_t threads)
@@ -286,8 +286,13 @@ static void step_task(void *context, size_t task, size_t slot)
         if (s == last) pynn_objective_add(dtype, job->objective, rows, out, y, target, weights, job->chains);
         if (s->kind == PYNN_DENSE) {
             products[n] = pynn_weight_gradient_product(rows, in, out, dy, out, input, ld_in, to.weight, s->ld, s->order, to.learning_rate);
-            products[n++].before = to.before_weight;
-            if (s->b) {
+            products[n].before = to.before_weight;
+            if (s->b && s->order == PYNN_IN_MAJOR) {
+                products[n].column_sums = to.bias;
+                products[n].column_sums_before = to.before_bias;
+            }
+            n++;
+            if (s->b && s->order != PYNN_IN_MAJOR) {
                 products[n] = pynn_bias_gradient_product(rows, out, dy, out, to.bias, to.learning_rate);
                 products[n++].before = to.before_bias;
             }

@@ -33,6 +33,8 @@
 #define PLAIN F(PLAIN)
 #define FETCH F(FETCH)
 #define PACK F(PACK)
+#define SUM F(SUM)
+#define SUM_ROWS F(SUM_ROWS)
 #define panel_work F(panel_work)
 
 enum {
@@ -44,6 +46,8 @@ enum {
     PLAIN = 0,
     FETCH = 1, /* the next panel is fetched into cache */
     PACK = 2,  /* this panel is packed while it is used */
+    SUM = 3,   /* its columns are added up */
+    SUM_ROWS = 4, /* with fewer rows of C this would take as long as by itself */
 };
 
 /* ---- matrix times matrix -------------------------------------------------------------------------------------------- */
@@ -61,6 +65,8 @@ typedef struct {
     T *c;
     size_t ld_c;
     int fetch_c;
+    const T *sums_before;
+    T *sums; /* where SUM goes, or NULL */
     T *packed; /* where the first rows pack this panel, or NULL */
     const char *next;
     size_t next_tiles, next_tile, next_chain,
@@ -84,12 +90,12 @@ INLINE void tile_end(const size_t mr, const size_t nv, V (*sum)[TILE_VECTORS], c
         UNROLL_FOR (size_t v = 0; v < nv; v++) finish(c + r * ld_c + v * LANES, sum[r][v], v < nv - 1 ? LANES : n_last, p->learning_rate);
 }
 
-/* One block of C in registers: mr rows from row i, nv vectors of columns; doing PLAIN sums, FETCH or PACK besides */
+/* One block of C in registers: mr rows from row i, nv vectors of columns; doing nothing (PLAIN), FETCH, PACK or SUM besides */
 INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const int doing, const panel_work *p, size_t i, size_t number)
 {
-    const int fetching = doing == FETCH, packing = doing == PACK;
+    const int fetching = doing == FETCH, packing = doing == PACK, summing = doing == SUM;
     T first[TILE_ROWS * PANEL], second[TILE_ROWS * PANEL]; /* chains 0 + 1 and 2, while the registers hold the next one */
-    V sum[2 * TILE_ROWS][TILE_VECTORS];
+    V sum[2 * TILE_ROWS][TILE_VECTORS], total[TILE_VECTORS];
     const T *row[2 * TILE_ROWS];
     const size_t chains = p->chains, depth = p->depth, b_step = p->b_step, a_stride = p->a_stride, n_last = p->n_last;
     const T *const a = a_along_rows ? p->a + i : p->a + i * a_stride;
@@ -98,6 +104,13 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
     if (p->fetch_c)
         UNROLL_FOR (size_t r = 0; r < mr; r++)
             UNROLL_FOR (size_t v = 0; v < nv; v++) PREFETCH(c + r * p->ld_c + v * LANES);
+    if (summing) /* from -0 the first sum is the first row, whatever that is */
+        UNROLL_FOR (size_t v = 0; v < nv; v++) {
+            if (!p->sums_before) total[v] = v_set1((T)-0.0);
+            else
+                total[v] = v < nv - 1 || n_last == LANES ? v_load(p->sums_before + v * LANES)
+                                                         : v_load_n(p->sums_before + v * LANES, n_last);
+        }
     size_t chain = 0;
     do {
         UNROLL_FOR (size_t v = 0; v < nv; v++) {
@@ -131,6 +144,8 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
             } else {
                 UNROLL_FOR (size_t v = 0; v < nv; v++) bv[v] = v_load(bk + v * LANES);
             }
+            if (summing)
+                UNROLL_FOR (size_t v = 0; v < nv; v++) total[v] = v_add(total[v], bv[v]);
             UNROLL_FOR (size_t r = 0; r < mr; r++) {
                 const V ark = v_set1(a_along_rows ? a[k * a_stride + r] : row[r][k]);
                 UNROLL_FOR (size_t v = 0; v < nv; v++) sum[r][v] = v_fma(ark, bv[v], sum[r][v]);
@@ -151,6 +166,8 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
                 }
         }
     } while (++chain < chains);
+    if (summing)
+        UNROLL_FOR (size_t v = 0; v < nv; v++) finish(p->sums + v * LANES, total[v], v < nv - 1 ? LANES : n_last, p->learning_rate);
     tile_end(mr, nv, sum, p, i);
 }
 
@@ -205,6 +222,15 @@ INLINE void tile_of_pairs(const size_t mr, const size_t nv, const panel_work *p,
 INLINE void tile_rows(const size_t nv, const int a_along_rows, panel_work *p)
 {
     size_t i = 0, number = 0;
+    if (MANY_REGISTERS && a_along_rows && p->sums) {
+        if (p->rows >= TILE_ROWS) {
+            tile(TILE_ROWS, nv, a_along_rows, SUM, p, 0, 0);
+            i = TILE_ROWS;
+        } else {
+            tile(SUM_ROWS, nv, a_along_rows, SUM, p, 0, 0);
+            i = SUM_ROWS;
+        }
+    }
     if (p->packed) {
         tile(TILE_ROWS, nv, a_along_rows, PACK, p, 0, 0);
         p->b = p->packed;
@@ -360,72 +386,6 @@ static int product_by_lines(size_t rows, size_t columns, size_t depth, const T *
     return 1;
 }
 
-static void product(size_t rows, size_t columns, size_t depth, const void *a_, size_t a_row, size_t a_step, const void *b_, size_t b_step,
-                    size_t b_column, const void *start_, const void *before_, int chains, const void *learning_rate_, const void *factor_,
-                    void *c_, size_t ld_c, void *scratch_)
-{
-    const T *const b = b_, *const start = start_, *const before = before_, *const learning_rate = learning_rate_;
-    const T *a = a_, *factor = factor_;
-    T *const scratch = scratch_;
-    T *c = c_;
-    if (product_by_lines(rows, columns, depth, a, a_row, a_step, b, b_step, b_column, start, before, chains, learning_rate, c, ld_c,
-                         scratch)) {
-        const size_t times = columns == ld_c ? 1 : rows, n = columns == ld_c ? rows * columns : columns;
-        for (size_t i = 0; i < times && factor; i++) multiply(n, factor + i * ld_c, c + i * ld_c);
-        return;
-    }
-    if (LANES >= 4 && columns == 4 && ld_c == 4 && a_step == 1 && !learning_rate &&
-        !before) { /* 10,000 rows of 16, AVX-512: 48 us without it, 21 us */
-        const size_t done = narrow_rows(rows, depth, a, a_row, b, b_step, b_column, start, chains, factor, c, scratch);
-        rows -= done;
-        a += done * a_row;
-        c += 4 * done;
-        if (factor) factor += 4 * done;
-    }
-    const int a_along_rows = a_step != 1;
-    const int b_far = columns * depth * sizeof(T) >= FAR, c_far = learning_rate && rows * columns * sizeof(T) > FAR;
-    for (size_t j = 0; j < columns; j += PANEL) {
-        const size_t n = columns - j < PANEL ? columns - j : PANEL, nv = (n + LANES - 1) / LANES;
-        panel_work work = {.rows = rows,
-                           .depth = depth,
-                           .chains = (size_t)chains,
-                           .n_last = n - (nv - 1) * LANES,
-                           .a = a,
-                           .a_stride = a_along_rows ? a_step : a_row,
-                           .b = b + j * b_column,
-                           .b_step = b_step,
-                           .start = start ? start + j : NULL,
-                           .before = before ? before + j : NULL,
-                           .learning_rate = learning_rate,
-                           .factor = factor ? factor + j : NULL,
-                           .c = c + j,
-                           .ld_c = ld_c,
-                           .fetch_c = c_far};
-        const int pack_in_tile = b_far && b_column == 1 && rows >= 2 * TILE_ROWS;
-        if (pack_in_tile) {
-            work.packed = scratch;
-        } else if (b_column != 1 || n % LANES || (rows >= 4 * TILE_ROWS && b_step * sizeof(T) >= 1024)) {
-            pack(nv, n, depth, work.b, b_step, b_column, scratch);
-            work.b = scratch;
-            work.b_step = nv * LANES;
-        }
-        if (b_far && j + PANEL < columns && (pack_in_tile || work.b == scratch)) {
-            work.next = (const char *)(b + (j + PANEL) * b_column);
-            work.next_tiles = PANEL * sizeof(T) / LINE_BYTES;
-            if (b_column == 1) { /* tile t fetches the t-th line of each row */
-                work.next_tile = LINE_BYTES;
-                work.next_chain = b_step * sizeof(T);
-                work.next_step = work.next_chain * (size_t)chains;
-            } else { /* columns of B, which are rows in memory, one after the other */
-                work.next_step = LINE_BYTES;
-                work.next_chain = depth / (size_t)chains * LINE_BYTES;
-                work.next_tile = depth * LINE_BYTES;
-            }
-        }
-        tile_columns(nv, a_along_rows, &work);
-    }
-}
-
 /* ---- dC/dB = dC/dY: sums down the columns, one chain over the rows in order, from the first row on ----------------------- */
 
 INLINE void bias_columns(const size_t vectors, size_t n_last, size_t rows, const T *y_gradient, size_t ld, const T *before,
@@ -460,4 +420,78 @@ static void bias_gradient(size_t rows, size_t columns, const void *y_gradient, s
     for (; columns - j > LANES; j += LANES) COLUMNS(1, LANES);
     if (j < columns) COLUMNS(1, columns - j);
 #undef COLUMNS
+}
+
+/* ---- any product ---------------------------------------------------------------------------------------------------------- */
+
+static void product(size_t rows, size_t columns, size_t depth, const void *a_, size_t a_row, size_t a_step, const void *b_, size_t b_step,
+                    size_t b_column, const void *start_, const void *before_, int chains, const void *learning_rate_, const void *factor_,
+                    void *c_, size_t ld_c, const void *column_sums_before, void *column_sums, void *scratch_)
+{
+    const T *const b = b_, *const start = start_, *const before = before_, *const learning_rate = learning_rate_;
+    const T *a = a_, *factor = factor_;
+    T *const scratch = scratch_;
+    T *c = c_;
+    const int a_along_rows = a_step != 1;
+    const int b_far = columns * depth * sizeof(T) >= FAR, c_far = learning_rate && rows * columns * sizeof(T) > FAR;
+    const int pack_in_tile = b_far && b_column == 1 && rows >= 2 * TILE_ROWS;
+    const int sum_in_tile = MANY_REGISTERS && a_along_rows && rows >= SUM_ROWS && columns > 1 && depth > 1 && !pack_in_tile;
+    if (column_sums && !sum_in_tile) bias_gradient(depth, columns, b, b_step, column_sums_before, learning_rate, column_sums);
+    if (product_by_lines(rows, columns, depth, a, a_row, a_step, b, b_step, b_column, start, before, chains, learning_rate, c, ld_c,
+                         scratch)) {
+        const size_t times = columns == ld_c ? 1 : rows, n = columns == ld_c ? rows * columns : columns;
+        for (size_t i = 0; i < times && factor; i++) multiply(n, factor + i * ld_c, c + i * ld_c);
+        return;
+    }
+    if (LANES >= 4 && columns == 4 && ld_c == 4 && a_step == 1 && !learning_rate &&
+        !before) { /* 10,000 rows of 16, AVX-512: 48 us without it, 21 us */
+        const size_t done = narrow_rows(rows, depth, a, a_row, b, b_step, b_column, start, chains, factor, c, scratch);
+        rows -= done;
+        a += done * a_row;
+        c += 4 * done;
+        if (factor) factor += 4 * done;
+    }
+    for (size_t j = 0; j < columns; j += PANEL) {
+        const size_t n = columns - j < PANEL ? columns - j : PANEL, nv = (n + LANES - 1) / LANES;
+        panel_work work = {.rows = rows,
+                           .depth = depth,
+                           .chains = (size_t)chains,
+                           .n_last = n - (nv - 1) * LANES,
+                           .a = a,
+                           .a_stride = a_along_rows ? a_step : a_row,
+                           .b = b + j * b_column,
+                           .b_step = b_step,
+                           .start = start ? start + j : NULL,
+                           .before = before ? before + j : NULL,
+                           .learning_rate = learning_rate,
+                           .factor = factor ? factor + j : NULL,
+                           .c = c + j,
+                           .ld_c = ld_c,
+                           .fetch_c = c_far};
+        if (column_sums && sum_in_tile) {
+            work.sums = (T *)column_sums + j;
+            work.sums_before = column_sums_before ? (const T *)column_sums_before + j : NULL;
+        }
+        if (pack_in_tile) {
+            work.packed = scratch;
+        } else if (b_column != 1 || n % LANES || (rows >= 4 * TILE_ROWS && b_step * sizeof(T) >= 1024)) {
+            pack(nv, n, depth, work.b, b_step, b_column, scratch);
+            work.b = scratch;
+            work.b_step = nv * LANES;
+        }
+        if (b_far && j + PANEL < columns && (pack_in_tile || work.b == scratch)) {
+            work.next = (const char *)(b + (j + PANEL) * b_column);
+            work.next_tiles = PANEL * sizeof(T) / LINE_BYTES;
+            if (b_column == 1) { /* tile t fetches the t-th line of each row */
+                work.next_tile = LINE_BYTES;
+                work.next_chain = b_step * sizeof(T);
+                work.next_step = work.next_chain * (size_t)chains;
+            } else { /* columns of B, which are rows in memory, one after the other */
+                work.next_step = LINE_BYTES;
+                work.next_chain = depth / (size_t)chains * LINE_BYTES;
+                work.next_tile = depth * LINE_BYTES;
+            }
+        }
+        tile_columns(nv, a_along_rows, &work);
+    }
 }
