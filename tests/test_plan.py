@@ -43,6 +43,16 @@ LAYERS = {
         pynn.Dropout(0.5),
         pynn.Dense(40, 4),
     ],
+    "narrow": lambda kind: [
+        kind(5, 1),
+        pynn.Tanh(),
+        pynn.Dense(1, 40),
+        pynn.ReLU(),
+        pynn.Dense(40, 4),
+        pynn.Sigmoid(),
+        pynn.Tanh(),
+        pynn.Dense(4, 4),
+    ],
 }
 
 
@@ -70,6 +80,29 @@ def test_training_and_prediction_have_the_bits_of_layer_by_layer(layers, optimiz
             assert same_bits(alone, net.predict(x))
             seen.append((costs, net.parameters.tobytes(), alone.tobytes()))
         assert seen[0] == seen[1]
+
+
+@pytest.mark.filterwarnings("ignore:Network. SoftmaxCrossEntropy")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_batch_that_goes_through_in_blocks_has_the_bits_of_layer_by_layer(layers, optimizer, dtype, instruction_set):
+    """By one thread and by more, whose blocks differ; the last one of 833 or 849 rows of the narrow net has one row."""
+    for rows in (1301, 833, 849):
+        x, y = values((rows, 5), dtype, 1), np.abs(values((rows, 4), dtype, 2))
+        weights = np.abs(values(rows, dtype, 3))
+        labels = np.argmax(y, axis=1)
+
+        def trained(kind, x=x, y=y, labels=labels, weights=weights, rows=rows):
+            net = network(layers, kind, optimizer, dtype)
+            costs = net.fit(x, y, epochs=2, batch_size=rows).cost
+            costs += net.fit(x, y, epochs=1, batch_size=700, sample_weight=weights).cost
+            net.cost = pynn.SoftmaxCrossEntropy()
+            costs += net.fit(x, labels, epochs=1, batch_size=rows).cost
+            return costs, net.parameters.tobytes()
+
+        wanted = trained(Strange)
+        for number in (1, 2, 3, 4):
+            with threads(number):
+                assert trained(pynn.Dense) == wanted, f"{rows} rows, {number} threads"
 
 
 def test_any_number_of_threads_gives_the_same_bits(dtype):
