@@ -109,6 +109,8 @@ RUNS = {
     "single_samples_without_bias": Run(partial(stack, 33, 15, 48, 5, bias=False), rows=9, batch=1),
     "batch_of_all": Run(partial(stack, 9, 24, 4, activation=Arctan), rows=33, batch=1000, epochs=4),
     "large_batch": Run(partial(stack, 12, 40, 3), rows=150, batch=64),
+    "blocks": Run(partial(stack, 5, 33, 16, 3, activation=Tanh), rows=901, batch=700),
+    "blocks_of_rows": Run(partial(on_rows, pynn.Softmax), rows=301, batch=301, optimizer=pynn.Adam, rate=0.01),
     "one_row_left_over": Run(partial(stack, 12, 40, 3, activation=ReLU), rows=65, batch=32),
     "in_order": Run(partial(stack, 5, 18, 7, 2), rows=25, batch=4, shuffle=False),
     "few_outputs": Run(partial(stack, 130, 2, 66, 1), rows=20, batch=9),
