@@ -100,8 +100,8 @@ INLINE char *bias_of(const pynn_network *net, const stage *s, void *gradients)
 
 /* Bytes of scratch that a thread needs at most, for one layer of so many rows; PYNN_TOO_LARGE where they cannot be counted */
 int pynn_most_scratch(const pynn_network *net, size_t rows, size_t *each, int training);
-/* y (rows, out) of rows first, first + 1, ... of a stage that works on each row by itself; in training alone, dropout drops, and statistics of
- * a normalisation are kept unless NULL */
+/* y (rows, out) of rows first, first + 1, ... of a stage that works on each row by itself; dropout drops in training alone, and a
+ * normalisation keeps its statistics unless NULL */
 void pynn_run_rows(const pynn_network *net, const stage *s, size_t first, size_t rows, const void *x, size_t ld_x, void *y, int training,
                    void *statistics, size_t threads);
 /* Rows that are in the workspace at a time, for a step of up to `rows` rows */

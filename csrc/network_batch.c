@@ -38,9 +38,7 @@ void pynn_run_rows(const pynn_network *net, const stage *s, size_t first, size_t
     switch (s->kind) {
     case PYNN_SOFTMAX:
     case PYNN_LOG_SOFTMAX: pynn_run_softmax(dtype, threads, s->kind == PYNN_LOG_SOFTMAX, rows, n, x, ld_x, y, n); break;
-    case PYNN_LAYER_NORM:
-        pynn_run_layer_norm(dtype, threads, rows, n, s->parameter, x, ld_x, s->w, s->b, y, n, training ? statistics : NULL);
-        break;
+    case PYNN_LAYER_NORM: pynn_run_layer_norm(dtype, threads, rows, n, s->parameter, x, ld_x, s->w, s->b, y, n, statistics); break;
     case PYNN_STANDARDIZE: pynn_run_standardize(dtype, threads, rows, n, x, ld_x, s->mean, s->deviation, y, n); break;
     default:
         for (size_t i = 0, each = ld_x == n ? rows : 1; i < rows; i += each) {
@@ -52,20 +50,26 @@ void pynn_run_rows(const pynn_network *net, const stage *s, size_t first, size_t
     }
 }
 
-/* Rows first .. first + rows - 1 of a batch, on their way through the stages */
+/* Rows first .. first + rows - 1 of a batch, on their way through the stages; in training they lie in the workspace from row `own` on */
 typedef struct {
     const pynn_network *net;
-    size_t first, rows, threads, scratch_each;
+    size_t first, rows, own, threads, scratch_each;
     int training;
     void *scratch;
 } block;
 
-/* dx (rows, in) of such a stage, from its input x, its output y, its statistics and dy */
-static void run_rows_backward(const block *b, const stage *s, const void *x, size_t ld_x, const void *y, const void *statistics,
-                              const void *dy, void *dx)
+/* The block's rows of what a stage has in the workspace, `columns` numbers each; NULL of what it does not have */
+static void *rows_of(const block *b, const void *of, size_t columns)
+{
+    return of ? (char *)(uintptr_t)of + b->own * columns * b->net->size : NULL;
+}
+
+/* dx (rows, in) of a stage that works on each row by itself, from dy */
+static void run_rows_backward(const block *b, const stage *s, const void *x, size_t ld_x, const void *dy, void *dx)
 {
     const int dtype = b->net->dtype;
     const size_t n = s->out;
+    const void *const y = rows_of(b, s->y, n), *const statistics = rows_of(b, s->statistics, 2);
     switch (s->kind) {
     case PYNN_SOFTMAX:
     case PYNN_LOG_SOFTMAX: pynn_run_softmax_gradient(dtype, b->threads, s->kind == PYNN_LOG_SOFTMAX, b->rows, n, y, n, dy, n, dx, n); break;
@@ -75,8 +79,8 @@ static void run_rows_backward(const block *b, const stage *s, const void *x, siz
     }
 }
 
-/* y (rows, out) = f(x (rows, in) Wᵀ + b), and derivative = f' of the same unless it is NULL; statistics: of a normalisation */
-static void run_stage(const block *b, const stage *s, const void *x, size_t ld_x, void *y, void *derivative, void *statistics)
+/* y (rows, out) = f(x (rows, in) Wᵀ + b), and derivative = f' of the same unless it is NULL */
+static void run_stage(const block *b, const stage *s, const void *x, size_t ld_x, void *y, void *derivative)
 {
     const pynn_network *const net = b->net;
     const size_t rows = b->rows;
@@ -89,7 +93,7 @@ static void run_stage(const block *b, const stage *s, const void *x, size_t ld_x
         return;
     }
     if (s->kind < PYNN_DENSE) {
-        pynn_run_rows(net, s, b->first, rows, x, ld_x, y, b->training, statistics, b->threads);
+        pynn_run_rows(net, s, b->first, rows, x, ld_x, y, b->training, b->training ? rows_of(b, s->statistics, 2) : NULL, b->threads);
         return;
     }
     const size_t times = ld_x == s->in ? 1 : rows, n = ld_x == s->in ? rows * s->in : s->in;
@@ -129,7 +133,7 @@ static void predict_rows(const prediction *job, size_t from, size_t rows, size_t
     size_t ld_x = job->ld_x;
     for (size_t i = 0; i < net->count; i++) {
         void *const y = i + 1 < net->count ? hidden[i % 2] : job->y + from * out * net->size;
-        run_stage(&b, net->stages + i, x, ld_x, y, NULL, NULL);
+        run_stage(&b, net->stages + i, x, ld_x, y, NULL);
         x = y;
         ld_x = net->stages[i].out;
     }
@@ -186,9 +190,7 @@ NOINLINE int pynn_predict_batch(const pynn_network *net, size_t rows, const void
 
 /* ---- a step ---------------------------------------------------------------------------------------------------------- */
 
-enum {
-    BLOCKS_EACH = 4, /* of each thread, so that it makes little difference when one is done */
-};
+enum { BLOCKS_EACH = 4 /* of each thread at least, so that it makes little difference when one is done */ };
 
 /* Where parameters are few, rows go through the whole net and back in blocks, each in the cache of one thread, and stages add up the sums of
  * the blocks in order (4-32-16-4, 10,000 rows, Adam, two threads: one stage after the other for all rows 453 us, so 398 us). Else all rows
@@ -220,91 +222,104 @@ size_t pynn_step_storage(const pynn_network *net, size_t rows, size_t threads)
     return !most ? rows : blocks < most ? blocks : most;
 }
 
-static void *at_row(const pynn_network *net, const void *of, size_t row, size_t columns)
+/* Of the batch, not of the workspace */
+static const void *at_row(const pynn_network *net, const void *of, size_t row, size_t columns)
 {
-    return of ? (char *)(uintptr_t)of + row * columns * net->size : NULL;
+    return of ? (const char *)of + row * columns * net->size : NULL;
 }
 
-/* The sums of a stage: where those over earlier rows are, and where these go */
-typedef struct {
-    const void *before_weight, *before_bias, *learning_rate;
-    char *weight, *bias;
-} sums;
+/* The first stage has the batch for its input, others the output of the stage before. */
+static const void *input_of(const step *job, const block *b, const stage *s, size_t *ld)
+{
+    *ld = s == job->net->stages ? job->ld_x : s->in;
+    return s == job->net->stages ? at_row(job->net, job->x, b->first, job->ld_x) : rows_of(b, s[-1].y, s->in);
+}
 
-static sums sums_of(const step *job, const stage *s, int first, int last)
+/* The gradient of the stage below from that of s, which is dC/d(input of its activation); or the product that gives it, to be run with others */
+static size_t go_back(const step *job, const block *b, const stage *s, pynn_product *product)
 {
     const pynn_network *const net = job->net;
-    char *const so_far = job->gradients ? job->gradients : net->sums, *const into = job->gradients || last ? job->gradients : net->sums;
-    return (sums){.before_weight = first || !s->w ? NULL : weight_of(net, s, so_far),
-                  .before_bias = first || !s->b ? NULL : bias_of(net, s, so_far),
-                  .learning_rate = last ? job->learning_rate : NULL,
-                  .weight = weight_of(net, s, into),
-                  .bias = bias_of(net, s, into)};
+    const stage *const below = s - 1;
+    const void *const dy = rows_of(b, s->gradient, s->out), *const factor = rows_of(b, below->derivative, s->in);
+    void *const dx = rows_of(b, below->gradient, s->in);
+    if (s->kind == PYNN_DENSE) {
+        *product = pynn_input_gradient_product(b->rows, s->in, s->out, s->w, s->ld, s->order, dy, s->out, dx, s->in);
+        product->factor = factor;
+        if (job->gradients && b->rows == job->rows) return 1;
+        /* before the weight changes, and before another block is waited for */
+        pynn_run_products(net->dtype, 1, product, b->threads, b->scratch, b->scratch_each);
+        return 0;
+    }
+    if (s->kind < PYNN_DENSE) run_rows_backward(b, s, rows_of(b, below->y, s->in), s->in, dy, dx);
+    if (factor) pynn_multiply(net->dtype, b->threads, b->rows * s->in, factor, dx);
+    return 0;
+}
+
+/* Adds the block to the sums of a stage, after the `n` products that there are already. They lie where gradients do, or, of a step without
+ * gradients, in the workspace; the last block ends in the parameters then. */
+static void add_up(const step *job, const block *b, const stage *s, pynn_product *products, size_t n)
+{
+    const pynn_network *const net = job->net;
+    const int is_first = !b->first, is_last = b->first + b->rows == job->rows;
+    char *const so_far = job->gradients ? job->gradients : net->sums, *const into = is_last ? job->gradients : so_far;
+    const void *const before_weight = is_first || !s->w ? NULL : weight_of(net, s, so_far);
+    const void *const before_bias = is_first || !s->b ? NULL : bias_of(net, s, so_far);
+    const void *const learning_rate = is_last ? job->learning_rate : NULL, *const dy = rows_of(b, s->gradient, s->out);
+    char *const weight = weight_of(net, s, into), *const bias = bias_of(net, s, into);
+    size_t ld_x;
+    const void *const x = input_of(job, b, s, &ld_x);
+    if (s->kind != PYNN_DENSE) {
+        if (s->w)
+            pynn_run_layer_norm_scale_gradient(net->dtype, b->threads, b->rows, s->out, x, ld_x, rows_of(b, s->statistics, 2), dy, s->out,
+                                               before_weight, learning_rate, weight);
+        if (s->b) net->kernels->bias_gradient(b->rows, s->out, dy, s->out, before_bias, learning_rate, bias);
+        return;
+    }
+    products[n] = pynn_weight_gradient_product(b->rows, s->in, s->out, dy, s->out, x, ld_x, weight, s->ld, s->order, learning_rate);
+    products[n].before = before_weight;
+    if (s->b && s->order == PYNN_IN_MAJOR) { /* whose B is dY */
+        products[n].column_sums = bias;
+        products[n].column_sums_before = before_bias;
+    }
+    n++;
+    if (s->b && s->order != PYNN_IN_MAJOR) {
+        products[n] = pynn_bias_gradient_product(b->rows, s->out, dy, s->out, bias, learning_rate);
+        products[n++].before = before_bias;
+    }
+    pynn_run_products(net->dtype, n, products, b->threads, b->scratch, b->scratch_each);
 }
 
 static void step_task(void *context, size_t task, size_t slot)
 {
     step *const job = context;
     pynn_network *const net = job->net;
-    const int dtype = net->dtype;
-    const size_t first = task * job->rows_each, left = job->rows - first, rows = left < job->rows_each ? left : job->rows_each;
-    const size_t own = slot * job->rows_each; /* in the workspace */
-    const block b = {net, first, rows, job->threads, net->scratch_each, 1, (char *)net->scratch + slot * net->scratch_each};
-    const void *const x = at_row(net, job->x, first, job->ld_x), *const weights = at_row(net, job->weights, first, 1);
+    const size_t first = task * job->rows_each, left = job->rows - first;
+    const block b = {.net = net,
+                     .first = first,
+                     .rows = left < job->rows_each ? left : job->rows_each,
+                     .own = slot * job->rows_each,
+                     .threads = job->threads,
+                     .scratch_each = net->scratch_each,
+                     .training = 1,
+                     .scratch = (char *)net->scratch + slot * net->scratch_each};
     stage *s = net->stages, *const last = s + net->count - 1;
-    for (const void *in = x; s <= last; in = at_row(net, s->y, own, s->out), s++)
-        run_stage(&b, s, in, s == net->stages ? job->ld_x : s->in, at_row(net, s->y, own, s->out), at_row(net, s->derivative, own, s->out),
-                  at_row(net, s->statistics, own, 2));
-    s = last;
-    const void *const y = at_row(net, s->y, own, s->out), *const target =
-                                                              at_row(net, job->target, first, job->objective->labels ? 1 : s->out);
-    pynn_objective_gradient(dtype, job->threads, job->objective, job->size, rows, s->out, y, target, weights,
-                            at_row(net, s->derivative, own, s->out), at_row(net, s->gradient, own, s->out));
-
-    for (;; s--) { /* its gradient is dC/d(input of its activation) */
-        stage *const below = s == net->stages ? NULL : s - 1;
-        const size_t in = s->in, out = s->out, ld_in = below ? in : job->ld_x;
-        const void *const input = below ? at_row(net, below->y, own, in) : x, *const dy = at_row(net, s->gradient, own, out);
-        const void *const statistics = at_row(net, s->statistics, own, 2);
-        void *const dx = below ? at_row(net, below->gradient, own, in) : NULL, *const factor =
-                                                                                   below ? at_row(net, below->derivative, own, in) : NULL;
-        const sums to = sums_of(job, s, !task, rows == left);
+    for (; s <= last; s++) {
+        size_t ld_x;
+        const void *const x = input_of(job, &b, s, &ld_x);
+        run_stage(&b, s, x, ld_x, rows_of(&b, s->y, s->out), rows_of(&b, s->derivative, s->out));
+    }
+    const void *const y = rows_of(&b, last->y, last->out), *const weights = at_row(net, job->weights, first, 1);
+    const void *const target = at_row(net, job->target, first, job->objective->labels ? 1 : last->out);
+    pynn_objective_gradient(net->dtype, b.threads, job->objective, job->size, b.rows, last->out, y, target, weights,
+                            rows_of(&b, last->derivative, last->out), rows_of(&b, last->gradient, last->out));
+    for (s = last;; s--) {
         pynn_product products[PYNN_MOST_PRODUCTS];
-        size_t n = 0;
-        if (below && s->kind == PYNN_DENSE) {
-            products[n] = pynn_input_gradient_product(rows, in, out, s->w, s->ld, s->order, dy, out, dx, in);
-            products[n++].factor = factor;
-            if (!job->gradients || rows < job->rows) { /* before the weight changes, and before others are waited for */
-                pynn_run_products(dtype, n, products, job->threads, b.scratch, b.scratch_each);
-                n = 0;
-            }
-        } else if (below) {
-            if (s->kind < PYNN_DENSE) run_rows_backward(&b, s, input, ld_in, at_row(net, s->y, own, out), statistics, dy, dx);
-            if (factor) pynn_multiply(dtype, job->threads, rows * in, factor, dx);
-        }
+        const size_t n = s > net->stages ? go_back(job, &b, s, products) : 0;
         pynn_await(&s->turn, task);
-        if (s == last) pynn_objective_add(dtype, job->objective, rows, out, y, target, weights, job->chains);
-        if (s->kind == PYNN_DENSE) {
-            products[n] = pynn_weight_gradient_product(rows, in, out, dy, out, input, ld_in, to.weight, s->ld, s->order, to.learning_rate);
-            products[n].before = to.before_weight;
-            if (s->b && s->order == PYNN_IN_MAJOR) {
-                products[n].column_sums = to.bias;
-                products[n].column_sums_before = to.before_bias;
-            }
-            n++;
-            if (s->b && s->order != PYNN_IN_MAJOR) {
-                products[n] = pynn_bias_gradient_product(rows, out, dy, out, to.bias, to.learning_rate);
-                products[n++].before = to.before_bias;
-            }
-            pynn_run_products(dtype, n, products, job->threads, b.scratch, b.scratch_each);
-        } else {
-            if (s->w)
-                pynn_run_layer_norm_scale_gradient(dtype, job->threads, rows, out, input, ld_in, statistics, dy, out, to.before_weight,
-                                                   to.learning_rate, to.weight);
-            if (s->b) net->kernels->bias_gradient(rows, out, dy, out, to.before_bias, to.learning_rate, to.bias);
-        }
+        if (s == last) pynn_objective_add(net->dtype, job->objective, b.rows, last->out, y, target, weights, job->chains);
+        add_up(job, &b, s, products, n);
         atomic_store_explicit(&s->turn, task + 1, memory_order_release);
-        if (!below) break;
+        if (s == net->stages) break;
     }
 }
 
