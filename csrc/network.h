@@ -88,7 +88,7 @@ INLINE void *aligned(void *memory) { return (char *)memory + (ROOM - (uintptr_t)
 /* Where a layer's weight goes, and its bias: to its gradients, or, without an arena of gradients, to the updated parameters */
 INLINE char *weight_of(const pynn_network *net, const stage *s, void *gradients)
 {
-    return gradients ? (char *)gradients + s->weight * net->size : s->w;
+    return gradients && s->w ? (char *)gradients + s->weight * net->size : s->w;
 }
 
 INLINE char *bias_of(const pynn_network *net, const stage *s, void *gradients)
@@ -104,7 +104,8 @@ int pynn_most_scratch(const pynn_network *net, size_t rows, size_t *each, int tr
  * normalisation keeps its statistics unless NULL */
 void pynn_run_rows(const pynn_network *net, const stage *s, size_t first, size_t rows, const void *x, size_t ld_x, void *y, int training,
                    void *statistics, size_t threads);
-/* Rows that are in the workspace at a time, for a step of up to `rows` rows */
+/* For a step of up to `rows` rows: rows of one block at most, and rows that are in the workspace at a time */
+size_t pynn_step_most_rows(const pynn_network *net, size_t rows);
 size_t pynn_step_storage(const pynn_network *net, size_t rows, size_t threads);
 int pynn_predict_batch(const pynn_network *net, size_t rows, const void *x, size_t ld_x, void *y);
 /* The cost of `rows` rows, and its gradients; or, given a learning rate, a step down them */

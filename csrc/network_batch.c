@@ -215,11 +215,17 @@ static size_t rows_in_block(const pynn_network *net, size_t rows, size_t threads
     return ((rows + turns * threads - 1) / (turns * threads) + COST_CHAINS - 1) / COST_CHAINS * COST_CHAINS;
 }
 
+size_t pynn_step_most_rows(const pynn_network *net, size_t rows)
+{
+    return net->block_rows && net->block_rows < rows ? net->block_rows : rows;
+}
+
 size_t pynn_step_storage(const pynn_network *net, size_t rows, size_t threads)
 {
-    /* Enough for fewer rows and threads too, which may have larger blocks */
-    const size_t most = net->block_rows * threads, blocks = rows + BLOCK_LEAST * threads;
-    return !most ? rows : blocks < most ? blocks : most;
+    /* Enough for fewer rows and threads too, which may have larger blocks: a block is one of `each` rows at most, and there are places for as
+     * many blocks as the step has or as there are threads, whichever is less; all blocks have fewer places than rows and a block together. */
+    const size_t each = pynn_step_most_rows(net, rows), blocks = rows + each, most = each * threads;
+    return !net->block_rows ? rows : blocks < most ? blocks : most;
 }
 
 /* Of the batch, not of the workspace */
@@ -343,6 +349,6 @@ double pynn_step_batch(pynn_network *net, const pynn_objective *objective, size_
         if (s->kind == PYNN_DROPOUT) s->step_taken = (*s->step)++;
         atomic_store_explicit(&s->turn, 0, memory_order_relaxed);
     }
-    pynn_parallel(blocks, step_task, &job, threads);
+    pynn_parallel(blocks, step_task, &job, threads < blocks ? threads : blocks); /* pynn_step_storage counts on it */
     return pynn_objective_mean(job.chains, job.size);
 }

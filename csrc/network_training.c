@@ -40,7 +40,7 @@ static int reserve(pynn_network *net, size_t rows, size_t threads)
     if (threads < net->threads) threads = net->threads;
     const size_t storage = pynn_step_storage(net, rows, threads);
     net->capacity = 0; /* until all of it is there */
-    if (pynn_most_scratch(net, storage, &each, 1)) return PYNN_TOO_LARGE;
+    if (pynn_most_scratch(net, pynn_step_most_rows(net, rows), &each, 1)) return PYNN_TOO_LARGE;
     lay_out(net, &counted, rows, storage, threads, each);
     if (counted.overflow) return PYNN_TOO_LARGE;
     free(net->memory);
