@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 from support import same_bits, threads, values
 
 import pynn
@@ -103,6 +104,41 @@ def test_a_batch_that_goes_through_in_blocks_has_the_bits_of_layer_by_layer(laye
         for number in (1, 2, 3, 4):
             with threads(number):
                 assert trained(pynn.Dense) == wanted, f"{rows} rows, {number} threads"
+
+
+def test_blocks_that_are_not_worth_sharing_find_room_when_workers_take_them(dtype):
+    """Little work, in two blocks: a worker that is quick takes the first one, whose place is then behind that of the second."""
+    x, y = values((1800, 4), dtype, 1), values((1800, 4), dtype, 2)
+
+    def trained(kind):
+        net = pynn.Network([kind(4, 8), pynn.Dense(8, 4)], dtype=dtype, seed=1)
+        return [net.train_step(x, y) for _ in range(200)], net.parameters.tobytes()
+
+    wanted = trained(Strange)
+    for number in (2, 3, 6):
+        with threads(number):
+            for _ in range(4):
+                assert trained(pynn.Dense) == wanted, f"{number} threads"
+
+
+@pytest.mark.parametrize("layout", ["a window that slides", "by two", "one row for all", "between others"])
+def test_blocks_of_samples_wherever_they_lie_have_the_bits_of_layer_by_layer(layout, dtype, instruction_set):
+    """Samples one number apart are a matrix that lies along both of its axes."""
+    rows, width = 2000, 5
+    some = values(rows * width, dtype, 1)
+    x = {
+        "a window that slides": sliding_window_view(some, width)[:rows],
+        "by two": sliding_window_view(some, width)[: 2 * rows : 2],
+        "one row for all": np.broadcast_to(some[:width], (rows, width)),
+        "between others": np.repeat(some.reshape(rows, width), 2, axis=1)[:, 3 : 3 + width],
+    }[layout]
+    y = values((rows, 4), dtype, 2)
+    for first in (4, 40):  # a weight that lies the one way, and the other
+        seen = []
+        for kind in (Strange, pynn.Dense):
+            net = pynn.Network([kind(width, first), pynn.Tanh(), pynn.Dense(first, 4)], dtype=dtype, seed=1)
+            seen.append(([net.train_step(x, y) for _ in range(2)], net.parameters.tobytes()))
+        assert seen[0] == seen[1]
 
 
 def test_any_number_of_threads_gives_the_same_bits(dtype):

@@ -432,7 +432,7 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
     const T *a = a_, *factor = factor_;
     T *const scratch = scratch_;
     T *c = c_;
-    const int a_along_rows = a_step != 1;
+    const int a_along_rows = a_step != 1 || before; /* rows of x one number apart, as in a window that slides, lie both ways */
     const int b_far = columns * depth * sizeof(T) >= FAR, c_far = learning_rate && rows * columns * sizeof(T) > FAR;
     const int pack_in_tile = b_far && b_column == 1 && rows >= 2 * TILE_ROWS;
     const int sum_in_tile = MANY_REGISTERS && a_along_rows && rows >= SUM_ROWS && columns > 1 && depth > 1 && !pack_in_tile;
