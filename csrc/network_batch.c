@@ -222,8 +222,8 @@ size_t pynn_step_most_rows(const pynn_network *net, size_t rows)
 
 size_t pynn_step_storage(const pynn_network *net, size_t rows, size_t threads)
 {
-    /* Enough for fewer rows and threads too, which may have larger blocks: a block is one of `each` rows at most, and there are places for as
-     * many blocks as the step has or as there are threads, whichever is less; all blocks have fewer places than rows and a block together. */
+    /* A place for the largest block of each thread, or of all blocks that there are; enough for fewer rows and threads too, which may have
+     * larger blocks. */
     const size_t each = pynn_step_most_rows(net, rows), blocks = rows + each, most = each * threads;
     return !net->block_rows ? rows : blocks < most ? blocks : most;
 }
@@ -349,6 +349,7 @@ double pynn_step_batch(pynn_network *net, const pynn_objective *objective, size_
         if (s->kind == PYNN_DROPOUT) s->step_taken = (*s->step)++;
         atomic_store_explicit(&s->turn, 0, memory_order_relaxed);
     }
-    pynn_parallel(blocks, step_task, &job, threads < blocks ? threads : blocks); /* pynn_step_storage counts on it */
+    const size_t places = net->storage / job.rows_each; /* of blocks in the workspace; a slot has one of its own */
+    pynn_parallel(blocks, step_task, &job, threads < places ? threads : places);
     return pynn_objective_mean(job.chains, job.size);
 }
