@@ -527,6 +527,7 @@ static PyObject *plan_predict(PyObject *self, PyObject *const *arguments, Py_ssi
         y.data = ((const array *)out)->data;
     } else {
         if (as_output((size_t)out, dtype, in.nd, in.rows, columns, &y) || !apart(&y, &in)) Py_RETURN_NONE;
+        if (pynn_network_overlaps(p->network, y.data, y.bytes)) Py_RETURN_NONE;
         Py_INCREF(out);
     }
     PyThreadState *const thread = in.rows > p->short_rows ? PyEval_SaveThread() : NULL;

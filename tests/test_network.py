@@ -125,6 +125,18 @@ def test_out_may_be_the_input_or_lie_across_it(dtype, hidden):
     assert same_bits(net.parameters[:4], result)
 
 
+def test_out_may_lie_across_the_parameters(dtype):
+    """Of which a kernel reads some after it has written the first results."""
+    net = pynn.Network([pynn.Dense(8, 64), pynn.Tanh(), pynn.Dense(64, 64)], dtype=dtype, seed=0)
+    x, before = values((60, 8), dtype), net.parameters.copy()
+    wanted = net.predict(x)
+    for start in range(0, before.size - 60 * 64, 50):
+        net.parameters = before
+        out = net.parameters[start : start + 60 * 64].reshape(60, 64)
+        assert net.predict(x, out=out) is out
+        assert same_bits(out, wanted)
+
+
 def test_an_out_that_does_not_fit_is_refused_and_not_written_to(dtype):
     net, x = small(dtype), values((4, 3), dtype)
     other = "float64" if dtype == "float32" else "float32"
