@@ -157,6 +157,37 @@ def test_any_number_of_threads_gives_the_same_bits(dtype):
     assert len(seen) == 1
 
 
+def test_blocks_have_the_same_bits_whichever_way_weights_lie(dtype, instruction_set, monkeypatch):
+    """The engine takes either order of any weight, also those that Dense does not choose: one column, one row."""
+    x, y = values((1301, 5), dtype, 1), values((1301, 4), dtype, 2)
+
+    def trained(kind):
+        layers = [kind(5, 1), pynn.Tanh(), pynn.Dense(1, 40), pynn.ReLU(), pynn.Dense(40, 1), pynn.Tanh(), pynn.Dense(1, 4)]
+        net = pynn.Network(layers, dtype=dtype, seed=1)
+        costs = [net.train_step(x, y) for _ in range(2)]
+        return costs, [np.ascontiguousarray(array).tobytes() for layer in layers[::2] for array in (layer.weight, layer.bias)]
+
+    wanted = trained(Strange)
+    for in_c_order in (True, False):
+        monkeypatch.setattr(pynn.engine, "weight_in_c_order", lambda *_, answer=in_c_order: answer)
+        assert trained(pynn.Dense) == wanted
+
+
+def test_a_bias_beside_a_weight_that_threads_share_takes_one_step(dtype):
+    """Too many parameters for blocks: threads have rows of the weight, and one of them the sums of the bias."""
+    x, y = values((300, 5), dtype, 1), values((300, 4), dtype, 2)
+
+    def trained(kind):
+        layers = [kind(5, 200), pynn.ReLU(), pynn.Dense(200, 60), pynn.Tanh(), pynn.Dense(60, 4)]
+        net = pynn.Network(layers, optimizer=pynn.SGD(0.05), dtype=dtype, seed=1)
+        return [net.train_step(x, y) for _ in range(3)], net.parameters.tobytes()
+
+    wanted = trained(Strange)
+    for number in (1, 2, 3, 4):
+        with threads(number):
+            assert trained(pynn.Dense) == wanted, f"{number} threads"
+
+
 @pytest.mark.parametrize(
     "way", [copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))], ids=["copy", "deepcopy", "pickle"]
 )
