@@ -349,7 +349,7 @@ double pynn_step_batch(pynn_network *net, const pynn_objective *objective, size_
         if (s->kind == PYNN_DROPOUT) s->step_taken = (*s->step)++;
         atomic_store_explicit(&s->turn, 0, memory_order_relaxed);
     }
-    const size_t places = net->storage / job.rows_each; /* of blocks in the workspace; a slot has one of its own */
+    const size_t places = blocks > 1 ? net->storage / job.rows_each : 1; /* of blocks in the workspace; a slot has one of its own */
     pynn_parallel(blocks, step_task, &job, threads < places ? threads : places);
     return pynn_objective_mean(job.chains, job.size);
 }
