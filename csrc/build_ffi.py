@@ -1,4 +1,7 @@
-"""Builds pynn._core: the C core and its binding, in cffi's API mode. Declarations are read from pynn.h and arrays.h."""
+"""Builds pynn._core: the C core and its binding, in cffi's API mode. Declarations are read from pynn.h.
+
+The same file is pynn._arrays as well (csrc/python/), whose functions CPython calls itself.
+"""
 
 import re
 import sys
@@ -26,10 +29,10 @@ FLAGS = ["/std:c11", "/O2", "/fp:precise"] if MSVC else ["-std=c11", "-O3", "-g0
 LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 ffi = cffi.FFI()
-ffi.cdef(declarations("pynn.h") + declarations("arrays.h"))
+ffi.cdef(declarations("pynn.h"))
 ffi.set_source(
     "pynn._core",
-    '#include "pynn.h"\n#include "arrays.h"',
+    '#include "pynn.h"',
     # setuptools wants paths relative to setup.py
     sources=[f"csrc/{path.relative_to(HERE).as_posix()}" for path in sorted(HERE.glob("**/*.c"))],
     depends=[f"csrc/{path.relative_to(HERE).as_posix()}" for path in sorted(HERE.glob("**/*.h"))],

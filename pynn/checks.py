@@ -1,7 +1,7 @@
 """What is given, as what is wanted of it; or an exception that says what was given, what was wanted, and where.
 
 Every check is told ``where`` it stands, a function or a class, and the ``name`` of what it judges, for its message. Plain arrays
-are checked in C (csrc/arrays.c), and come here only if it declines them.
+are checked in C (csrc/python/), and come here only if it declines them.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
 """The extension: what it lists, what it keeps from one call to the next, and what its calls run on.
 
-This is the only module that touches cffi. An optimizer's state is a handle of it; the equations, in :mod:`pynn.kernels`, call
-``lib`` with addresses and numbers alone. A network's plan is an object of CPython's own kind, whose methods take arrays.
+This is the only module that touches the extension, whose file is two modules. ``pynn._core`` is cffi's: all of csrc/pynn.h as it
+stands there, for pointers and numbers. ``pynn._arrays`` (csrc/python/), here ``arrays``, has functions that CPython itself calls
+with arrays: the equations, for :mod:`pynn.kernels`, and the plans and trainers of networks.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from functools import partial
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from importlib.util import module_from_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -19,47 +18,46 @@ import pynn._core as _core
 from pynn.checks import F32, F64, as_parameter, changeable, checked_gradients
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike
 
     from pynn.checks import Array
 
 lib: Any = _core.lib
-NOT_PLAIN: int = lib.ARRAYS_NOT_PLAIN
 _ffi: Any = _core.ffi
-_ndarray = np.ndarray
-
-new_double: Callable[[], Any] = partial(_ffi.new, _ffi.typeof("double *"))  # for C to write to; Python reads its [0]
-
-
-def _introduce_arrays() -> None:
-    """Tell the extension what a plain array is, and check that it reads one as NumPy does (csrc/arrays.h)."""
-    lib.arrays_know(id(np.ndarray), id(F32), id(F64), id(None), tuple.__basicsize__)
-    array = np.zeros((5, 7), F32)[1:4, ::2]
-    seen, arrays = _ffi.new("size_t[9]"), (array, 7.0)
-    lib.arrays_describe(id(arrays), seen)
-    sizes = [number for axis in zip(array.shape, array.strides, strict=True) for number in axis]
-    if list(seen) != [array.__array_interface__["data"][0], array.ndim, array.flags.num, id(F32), *sizes, 7]:
-        raise ImportError(
-            f"pynn: NumPy {np.__version__} lays out its arrays in memory in a way that this build of pynn does not know"
-        )
-
-
-_introduce_arrays()
 
 
 def _load_arrays() -> Any:
-    """The module pynn._arrays (csrc/arrays.c), which is in the file of pynn._core."""
+    """The module pynn._arrays, which is in the file of pynn._core."""
     loader = ExtensionFileLoader("pynn._arrays", _core.__file__)
     module = module_from_spec(ModuleSpec("pynn._arrays", loader, origin=_core.__file__))
     loader.exec_module(module)
     return module
 
 
-_arrays = _load_arrays()
+arrays = _load_arrays()
+NOT_PLAIN: int = arrays.NOT_PLAIN
 
 
-def _address(pointer: Any) -> int:
-    return int(_ffi.cast("uintptr_t", pointer))
+def _check_arrays() -> None:
+    """That the extension reads an array as NumPy lays it out (csrc/python/arrays.c)."""
+    dtypes: tuple[np.dtype[Any], ...] = (F32, F64)  # PYNN_F32, PYNN_F64
+    for number, dtype in enumerate(dtypes):
+        array = np.zeros((5, 7), dtype)[1:4, ::2]
+        address = array.__array_interface__["data"][0]
+        if arrays.describe(array) != (address, 2, array.flags.num, id(dtype), number, array.shape, array.strides):
+            raise ImportError(
+                f"pynn: NumPy {np.__version__} lays out its arrays in memory in a way that this build of pynn does not know"
+            )
+
+
+_check_arrays()
+
+
+def _pointer(to: Any, *kept: Any) -> tuple[int, Any]:
+    """A pointer of cffi's as the extension takes it, and what must stay while it is used."""
+    return int(_ffi.cast("uintptr_t", to)), (to, kept)
 
 
 def fail(status: int, where: str) -> NoReturn:
@@ -137,46 +135,37 @@ def parameter_members(row: FunctionInfo, base: Any) -> dict[str, Any]:
     return members
 
 
-def objective(name: str, parameter: float | None = None, labels: bool = False) -> Any:
-    """A cost as the C core takes it (pynn_objective); an unknown name is a ``ValueError``.
+def objective(name: str, parameter: float | None = None, labels: bool = False) -> tuple[int, float, bool]:
+    """A cost as the extension takes it (pynn_objective); an unknown name is a ``ValueError``.
 
     "softmax_cross_entropy" is one besides those of ``COSTS``; its parameter is the label smoothing.
     """
     if name == "softmax_cross_entropy":
-        number, value = lib.PYNN_SOFTMAX_CROSS_ENTROPY, 0.0 if parameter is None else parameter
-    else:
-        number, value = number_of(COSTS, name, parameter, "cost", "cost")
-    return _ffi.new("pynn_objective *", {"cost": number, "parameter": value, "labels": labels})
+        return lib.PYNN_SOFTMAX_CROSS_ENTROPY, 0.0 if parameter is None else parameter, labels
+    return *number_of(COSTS, name, parameter, "cost", "cost"), labels
 
 
 # ---- optimizers ------------------------------------------------------------------------------------------------------------
 
 _Run = tuple[int, int, float, float, float]
-_optimize = lib.arrays_optimize
-
-
-def _holding(handle: Any, *what: Any) -> Any:
-    """``handle``, which holds on to what the engine points to from there. A call of C holds its arguments: another thread may let
-    go of a network's optimizer meanwhile.
-    """
-    return _ffi.gc(handle, lambda _: what)
 
 
 class Updater:
     """An optimizer of the C core and its state (pynn_optimizer, csrc/kernels/optimizers.h): what pynn.optimizers is made of.
 
-    ``name`` is that of its list. It follows one array of parameters, whose state it keeps.
+    ``name`` is that of its list. It follows one array of parameters, whose state it keeps. ``pointer`` holds on to all that is
+    pointed to from there: another thread may let go of a network's optimizer in the middle of a call.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.states: list[Array] = []
         self._runs: dict[int, Any] = {}  # by their number
-        optimizer = _ffi.new(
+        self.handle = _ffi.new(
             "pynn_optimizer *",
             {"kind": OPTIMIZERS[name], "running": [1.0, 1.0, 1.0], "clip_value": np.inf, "clip_norm": np.inf},
         )
-        self.handle = _holding(optimizer, self.states, self._runs)
+        self.pointer = _pointer(self.handle, self.states, self._runs)
         self.most_states: int = lib.pynn_optimizer_states(self.handle.kind)
         self._size = 0
 
@@ -214,16 +203,14 @@ class Updater:
         """One step on ``parameters``, in place, those that it keeps state for."""
         if parameters.size != self._size:
             raise ValueError(f"{where}: {parameters.size} parameters, wanted those that there is state for, {self._size}")
-        arrays = parameters, gradients
-        if type(parameters) is _ndarray and not _optimize(self.handle, learning_rate, id(arrays)):
+        if arrays.optimize(parameters, gradients, learning_rate, self.pointer):
             return
         changeable(parameters, where)
         gradients = checked_gradients(parameters, gradients, where)
         updated = np.array(parameters, gradients.dtype, order="C", copy=True)
         run, gradient_run = updated.reshape(-1), np.array(gradients, order="C", copy=True).reshape(-1)
-        arrays = run, gradient_run
-        if status := _optimize(self.handle, learning_rate, id(arrays)):
-            fail(status, where)
+        if not arrays.optimize(run, gradient_run, learning_rate, self.pointer):
+            fail(NOT_PLAIN, where)
         np.copyto(parameters, updated)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -254,7 +241,7 @@ class Updater:
 
 
 def new_plan(layers: Sequence[dict[str, Any]], parameters: Array) -> Any:
-    """A network as the engine runs it: layers over one arena of parameters (csrc/network.c), as ``_arrays.Plan``.
+    """A network as the engine runs it: layers over one arena of parameters (csrc/network.c), as ``arrays.Plan``.
 
     ``layers`` are the fields of pynn_layer (csrc/pynn.h), one mapping each: "kind" is the name of an activation or of a constant
     PYNN_..., arrays stand for pointers to their first element, and what is left out is none.
@@ -277,16 +264,16 @@ def new_plan(layers: Sequence[dict[str, Any]], parameters: Array) -> Any:
     code = lib.PYNN_F32 if parameters.dtype == F32 else lib.PYNN_F64
     if status := lib.pynn_network_new(code, len(layers), rows, _ffi.from_buffer(parameters), network):
         fail(status, "Network")
-    return _arrays.Plan(_address(network[0]), (parameters, kept))
+    return arrays.Plan(_pointer(network[0], parameters, kept))
 
 
-def new_trainer(plan: Any, objective: Any, updater: Any, gradients: Array) -> Any:
-    """What takes steps of a plan down the gradients of a cost, by the handle of an ``Updater``: an ``_arrays.Trainer``.
+def new_trainer(plan: Any, objective: tuple[int, float, bool], pointer: tuple[int, Any], gradients: Array) -> Any:
+    """What takes steps of a plan down the gradients of an ``objective``, by the pointer of an ``Updater``: an ``arrays.Trainer``.
 
     ``trainer.step(x, target, learning_rate)`` gives the cost before a step on all rows, or None; ``trainer.train`` is as
-    csrc/arrays.c says.
+    csrc/python/plans.c says.
     """
-    return _arrays.Trainer(plan, _address(objective), _address(updater), gradients, updater)
+    return arrays.Trainer(plan, objective, pointer, gradients)
 
 
 OUT_MAJOR: int = lib.PYNN_OUT_MAJOR

@@ -34,13 +34,13 @@ from pynn.checks import (
 from pynn.engine import (
     ACTIVATIONS,
     COSTS,
+    NOT_PLAIN,
+    arrays,
     compiler,
     fail,
     get_num_threads,
     instruction_set,
     instruction_sets,
-    lib,
-    new_double,
     number_of,
     objective,
     set_num_threads,
@@ -62,41 +62,21 @@ __all__ = [
     "softmax_gradient", "standardize", "weight_gradient", "weight_in_c_order",
 ]  # fmt: skip
 
-_ndarray = np.ndarray
-_empty = np.empty
-# What np.empty_like calls when it has looked for __array_function__, which takes it twice as long
-_empty_like: Callable[[Array], Array] = getattr(np.empty_like, "_implementation", np.empty_like)
 
-_arrays_affine = lib.arrays_affine
-_arrays_weight_gradient = lib.arrays_weight_gradient
-_arrays_bias_gradient = lib.arrays_bias_gradient
-_arrays_input_gradient = lib.arrays_input_gradient
-_arrays_activation = lib.arrays_activation
-_arrays_activation_gradient = lib.arrays_activation_gradient
-_arrays_softmax = lib.arrays_softmax
-_arrays_softmax_gradient = lib.arrays_softmax_gradient
-_arrays_layer_norm = lib.arrays_layer_norm
-_arrays_layer_norm_gradient = lib.arrays_layer_norm_gradient
-_arrays_layer_norm_scale_gradient = lib.arrays_layer_norm_scale_gradient
-_arrays_standardize = lib.arrays_standardize
-_arrays_dropout = lib.arrays_dropout
-_arrays_cost = lib.arrays_cost
-_arrays_cost_gradient = lib.arrays_cost_gradient
-_arrays_gradient_descent = lib.arrays_gradient_descent
-
-
-def _run(where: str, kernel: Callable[..., int], *numbers: Any, arrays: tuple[Any, ...]) -> None:
+def _run(where: str, kernel: Callable[..., Any], *arguments: Any) -> Any:
     """A kernel on arrays that are as it takes them."""
-    if status := kernel(*numbers, id(arrays)):
-        fail(status, where)
+    result = kernel(*arguments)
+    if result is None:
+        fail(NOT_PLAIN, where)
+    return result
 
 
 def _common(where: str, **values: ArrayLike) -> list[Array]:
     """The values as arrays of one dtype."""
-    arrays = {name: np.asarray(value) for name, value in values.items()}
-    floating = [array.dtype for array in arrays.values() if array.dtype.kind == "f"]
+    found = {name: np.asarray(value) for name, value in values.items()}
+    floating = [array.dtype for array in found.values() if array.dtype.kind == "f"]
     dtype = F32 if floating and all(each.itemsize < 8 for each in floating) else F64
-    return [as_floats(array, where, name, dtype) for name, array in arrays.items()]
+    return [as_floats(array, where, name, dtype) for name, array in found.items()]
 
 
 def _rows(array: Array, where: str, name: str) -> Array:
@@ -118,9 +98,8 @@ def _weight(array: Array, where: str) -> Array:
 
 # ---- a dense layer ---------------------------------------------------------------------------------------------------------
 #
-# Each function first takes its arguments for arrays that the extension takes as they are. What it does not take costs checks in
-# Python, and so does what raises an exception of any kind on the way there because it is no array. An assignment keeps the tuple
-# that its id() stands for, and all that is in it, until the call is over.
+# Each function first calls the extension (csrc/python/calls.c), which takes plain arrays, makes the result, and answers None to
+# all else. Only then come the checks and conversions of Python.
 
 
 def affine(weight: ArrayLike, x: ArrayLike, bias: ArrayLike | None = None, out: Array | None = None) -> Array:
@@ -133,15 +112,9 @@ def affine(weight: ArrayLike, x: ArrayLike, bias: ArrayLike | None = None, out: 
     >>> pynn.kernels.affine(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 1.0]), np.array([0.5, -0.5]))
     array([3.5, 6.5])
     """
-    try:
-        y = out
-        if y is None:
-            y = _empty((len(x), len(weight)) if x.ndim == 2 else len(weight), x.dtype)  # type: ignore[union-attr,arg-type]
-        arrays = weight, x, bias, y
-        if not _arrays_affine(id(arrays)):
-            return y
-    except Exception:
-        pass
+    y: Array | None = arrays.affine(weight, x, bias, out)
+    if y is not None:
+        return y
     where = "affine"
     weight, x, *rest = _common(where, weight=weight, x=x, **({} if bias is None else {"bias": bias}))
     weight, x = _weight(weight, where), _rows(x, where, "x")
@@ -152,9 +125,7 @@ def affine(weight: ArrayLike, x: ArrayLike, bias: ArrayLike | None = None, out: 
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"{where}: bias has shape {bias.shape}, wanted {weight.shape[:1]}")
-    y = _empty((*x.shape[:-1], weight.shape[0]), x.dtype)
-    _run(where, _arrays_affine, arrays=(weight, x, bias, y))
-    return deliver(y, out, where)
+    return deliver(_run(where, arrays.affine, weight, x, bias, None), out, where)
 
 
 def weight_gradient(y_gradient: ArrayLike, x: ArrayLike, out: Array | None = None) -> Array:
@@ -168,24 +139,15 @@ def weight_gradient(y_gradient: ArrayLike, x: ArrayLike, out: Array | None = Non
     array([[3., 4.],
            [6., 8.]])
     """
-    try:
-        dw = out
-        if dw is None:
-            shape = (y_gradient.shape[1], x.shape[1]) if x.ndim == 2 else (len(y_gradient), len(x))  # type: ignore[union-attr,arg-type]
-            dw = _empty(shape, x.dtype)  # type: ignore[union-attr]
-        arrays = y_gradient, x, dw
-        if not _arrays_weight_gradient(id(arrays)):
-            return dw
-    except Exception:
-        pass
+    dw: Array | None = arrays.weight_gradient(y_gradient, x, out)
+    if dw is not None:
+        return dw
     where = "weight_gradient"
     y_gradient, x = _common(where, y_gradient=y_gradient, x=x)
     y_gradient, x = _rows(y_gradient, where, "y_gradient"), _rows(x, where, "x")
     if y_gradient.shape[:-1] != x.shape[:-1]:
         raise ValueError(f"{where}: y_gradient has shape {y_gradient.shape} and x {x.shape}; they must have the same samples")
-    dw = _empty((y_gradient.shape[-1], x.shape[-1]), x.dtype)
-    _run(where, _arrays_weight_gradient, arrays=(y_gradient, x, dw))
-    return deliver(dw, out, where)
+    return deliver(_run(where, arrays.weight_gradient, y_gradient, x, None), out, where)
 
 
 def bias_gradient(y_gradient: ArrayLike, out: Array | None = None) -> Array:
@@ -197,23 +159,13 @@ def bias_gradient(y_gradient: ArrayLike, out: Array | None = None) -> Array:
     >>> pynn.kernels.bias_gradient(np.array([[1.0, 2.0], [3.0, 4.0]]))
     array([4., 6.])
     """
-    if out is None and type(y_gradient) is _ndarray and y_gradient.ndim == 1:
-        dtype = y_gradient.dtype
-        if dtype is F32 or dtype is F64:
-            return y_gradient.copy()  # the sum of one row
-    try:
-        db = _empty(y_gradient.shape[-1], y_gradient.dtype) if out is None else out  # type: ignore[union-attr]
-        arrays = y_gradient, db
-        if not _arrays_bias_gradient(id(arrays)):
-            return db
-    except Exception:
-        pass
+    db: Array | None = arrays.bias_gradient(y_gradient, out)
+    if db is not None:
+        return db
     where = "bias_gradient"
     (y_gradient,) = _common(where, y_gradient=y_gradient)
     y_gradient = _rows(y_gradient, where, "y_gradient")
-    db = _empty(y_gradient.shape[-1], y_gradient.dtype)
-    _run(where, _arrays_bias_gradient, arrays=(y_gradient, db))
-    return deliver(db, out, where)
+    return deliver(_run(where, arrays.bias_gradient, y_gradient, None), out, where)
 
 
 def input_gradient(weight: ArrayLike, y_gradient: ArrayLike, out: Array | None = None) -> Array:
@@ -226,16 +178,9 @@ def input_gradient(weight: ArrayLike, y_gradient: ArrayLike, out: Array | None =
     >>> pynn.kernels.input_gradient(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 1.0]))
     array([4., 6.])
     """
-    try:
-        dx = out
-        if dx is None:
-            inputs = weight.shape[1]  # type: ignore[union-attr]
-            dx = _empty((len(y_gradient), inputs) if y_gradient.ndim == 2 else inputs, weight.dtype)  # type: ignore[union-attr,arg-type]
-        arrays = weight, y_gradient, dx
-        if not _arrays_input_gradient(id(arrays)):
-            return dx
-    except Exception:
-        pass
+    dx: Array | None = arrays.input_gradient(weight, y_gradient, out)
+    if dx is not None:
+        return dx
     where = "input_gradient"
     weight, y_gradient = _common(where, weight=weight, y_gradient=y_gradient)
     weight, y_gradient = _weight(weight, where), _rows(y_gradient, where, "y_gradient")
@@ -244,19 +189,12 @@ def input_gradient(weight: ArrayLike, y_gradient: ArrayLike, out: Array | None =
             f"{where}: y_gradient has {y_gradient.shape[-1]} features, weight gives {weight.shape[0]} "
             f"(shapes {y_gradient.shape} and {weight.shape})"
         )
-    dx = _empty((*y_gradient.shape[:-1], weight.shape[1]), weight.dtype)
-    _run(where, _arrays_input_gradient, arrays=(weight, y_gradient, dx))
-    return deliver(dx, out, where)
+    return deliver(_run(where, arrays.input_gradient, weight, y_gradient, None), out, where)
 
 
 # ---- activations -----------------------------------------------------------------------------------------------------------
 
-_DEFAULTS = {name: (float(row.number), row.default) for name, row in ACTIVATIONS.items()}
-
-
-def _function(where: str, name: str, parameter: float | None) -> tuple[float, float]:
-    number, parameter = number_of(ACTIVATIONS, name, parameter, where, "activation")
-    return float(number), parameter
+_DEFAULTS = {name: (row.number, row.default) for name, row in ACTIVATIONS.items()}
 
 
 def activation(name: str, x: ArrayLike, out: Array | None = None, parameter: float | None = None) -> Array:
@@ -275,17 +213,14 @@ def activation(name: str, x: ArrayLike, out: Array | None = None, parameter: flo
     except (KeyError, TypeError):
         function = None
     if function is None:
-        function = _function("activation", name, parameter)
-    if type(x) is _ndarray:
-        y = _empty_like(x) if out is None else out
-        arrays = function, x, y
-        if not _arrays_activation(id(arrays)):
-            return y
+        function = number_of(ACTIVATIONS, name, parameter, "activation", "activation")
+    y: Array | None = arrays.activation(function, x, out)
+    if y is not None:
+        return y
     where = "activation"
     (x,) = _common(where, x=x)
-    y = _empty(x.shape, x.dtype)
-    _run(where, _arrays_activation, arrays=(function, np.require(x, requirements=["C", "A"]).reshape(-1), y.reshape(-1)))
-    return deliver(y, out, where)
+    run = np.require(x, requirements=["C", "A"]).reshape(-1)
+    return deliver(_run(where, arrays.activation, function, run, None).reshape(x.shape), out, where)
 
 
 def activation_gradient(
@@ -305,35 +240,26 @@ def activation_gradient(
     except (KeyError, TypeError):
         function = None
     if function is None:
-        function = _function("activation_gradient", name, parameter)
-    if type(x) is _ndarray:
-        dx = _empty_like(x) if out is None else out
-        arrays = function, x, y_gradient, dx
-        if not _arrays_activation_gradient(id(arrays)):
-            return dx
+        function = number_of(ACTIVATIONS, name, parameter, "activation_gradient", "activation")
+    dx: Array | None = arrays.activation_gradient(function, x, y_gradient, out)
+    if dx is not None:
+        return dx
     where = "activation_gradient"
     x, y_gradient = _common(where, x=x, y_gradient=y_gradient)
     same_shape(where, x=x, y_gradient=y_gradient)
-    dx = _empty(x.shape, x.dtype)
     runs = [np.require(array, requirements=["C", "A"]).reshape(-1) for array in (x, y_gradient)]
-    _run(where, _arrays_activation_gradient, arrays=(function, *runs, dx.reshape(-1)))
-    return deliver(dx, out, where)
+    return deliver(_run(where, arrays.activation_gradient, function, *runs, None).reshape(x.shape), out, where)
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------------
 
 
 def _softmax(where: str, log: bool, x: ArrayLike, out: Array | None) -> Array:
-    if type(x) is _ndarray:
-        y = _empty_like(x) if out is None else out
-        arrays = x, y
-        if not _arrays_softmax(log, id(arrays)):
-            return y
+    y: Array | None = arrays.softmax(log, x, out)
+    if y is not None:
+        return y
     (x,) = _common(where, x=x)
-    x = _rows(x, where, "x")
-    y = _empty(x.shape, x.dtype)
-    _run(where, _arrays_softmax, log, arrays=(x, y))
-    return deliver(y, out, where)
+    return deliver(_run(where, arrays.softmax, log, _rows(x, where, "x"), None), out, where)
 
 
 def softmax(x: ArrayLike, out: Array | None = None) -> Array:
@@ -363,17 +289,13 @@ def log_softmax(x: ArrayLike, out: Array | None = None) -> Array:
 
 
 def _softmax_gradient(where: str, log: bool, y: ArrayLike, y_gradient: ArrayLike, out: Array | None) -> Array:
-    if type(y) is _ndarray:
-        dx = _empty_like(y) if out is None else out
-        arrays = y, y_gradient, dx
-        if not _arrays_softmax_gradient(log, id(arrays)):
-            return dx
+    dx: Array | None = arrays.softmax_gradient(log, y, y_gradient, out)
+    if dx is not None:
+        return dx
     y, y_gradient = _common(where, y=y, y_gradient=y_gradient)
     y, y_gradient = _rows(y, where, "y"), _rows(y_gradient, where, "y_gradient")
     same_shape(where, y=y, y_gradient=y_gradient)
-    dx = _empty(y.shape, y.dtype)
-    _run(where, _arrays_softmax_gradient, log, arrays=(y, y_gradient, dx))
-    return deliver(dx, out, where)
+    return deliver(_run(where, arrays.softmax_gradient, log, y, y_gradient, None), out, where)
 
 
 def softmax_gradient(y: ArrayLike, y_gradient: ArrayLike, out: Array | None = None) -> Array:
@@ -433,11 +355,9 @@ def layer_norm(
     >>> pynn.kernels.layer_norm(np.array([1.0, 3.0]), epsilon=1e-30)
     array([-1.,  1.])
     """
-    if type(x) is _ndarray and type(epsilon) is float and epsilon > 0:
-        y = _empty_like(x) if out is None else out
-        arrays = x, scale, bias, y, statistics
-        if not _arrays_layer_norm(epsilon, id(arrays)):
-            return y
+    y: Array | None = arrays.layer_norm(x, scale, bias, epsilon, out, statistics)
+    if y is not None:
+        return y
     where = "layer_norm"
     given = {name: value for name, value in (("scale", scale), ("bias", bias)) if value is not None}
     x, *rest = _common(where, x=x, **given)
@@ -449,8 +369,8 @@ def layer_norm(
     epsilon = as_parameter(epsilon, where, "epsilon")
     if epsilon <= 0:
         raise ValueError(f"{where}: epsilon is {epsilon!r}, wanted a number above 0")
-    y, own = _empty(x.shape, x.dtype), _empty((*x.shape[:-1], 2), x.dtype)
-    _run(where, _arrays_layer_norm, epsilon, arrays=(x, features.get("scale"), features.get("bias"), y, own))
+    own = np.empty((*x.shape[:-1], 2), x.dtype)
+    y = _run(where, arrays.layer_norm, x, features.get("scale"), features.get("bias"), epsilon, None, own)
     if statistics is not None:
         deliver(own, statistics, where, "statistics")
     return deliver(y, out, where)
@@ -470,11 +390,9 @@ def layer_norm_gradient(
     >>> bool(abs(pynn.kernels.layer_norm_gradient(x, statistics, np.ones(3))).max() < 1e-15)
     True
     """
-    if type(x) is _ndarray:
-        dx = _empty_like(x) if out is None else out
-        arrays = x, statistics, scale, y_gradient, dx
-        if not _arrays_layer_norm_gradient(id(arrays)):
-            return dx
+    dx: Array | None = arrays.layer_norm_gradient(x, statistics, y_gradient, scale, out)
+    if dx is not None:
+        return dx
     where = "layer_norm_gradient"
     given = {} if scale is None else {"scale": scale}
     x, statistics, y_gradient, *rest = _common(where, x=x, statistics=statistics, y_gradient=y_gradient, **given)
@@ -487,9 +405,7 @@ def layer_norm_gradient(
     same_shape(where, x=x, y_gradient=y_gradient)
     _statistics(where, x, statistics)
     _features(where, x, scale=scale)
-    dx = _empty(x.shape, x.dtype)
-    _run(where, _arrays_layer_norm_gradient, arrays=(x, statistics, scale, y_gradient, dx))
-    return deliver(dx, out, where)
+    return deliver(_run(where, arrays.layer_norm_gradient, x, statistics, y_gradient, scale, None), out, where)
 
 
 def layer_norm_scale_gradient(x: ArrayLike, statistics: ArrayLike, y_gradient: ArrayLike, out: Array | None = None) -> Array:
@@ -501,13 +417,9 @@ def layer_norm_scale_gradient(x: ArrayLike, statistics: ArrayLike, y_gradient: A
     >>> pynn.kernels.layer_norm_scale_gradient(np.array([1.0, 3.0]), np.array([2.0, 1.0]), np.array([5.0, 6.0]))
     array([-5.,  6.])
     """
-    try:
-        gradient = _empty(x.shape[-1], x.dtype) if out is None else out  # type: ignore[union-attr]
-        arrays = x, statistics, y_gradient, gradient
-        if not _arrays_layer_norm_scale_gradient(id(arrays)):
-            return gradient
-    except Exception:
-        pass
+    gradient: Array | None = arrays.layer_norm_scale_gradient(x, statistics, y_gradient, out)
+    if gradient is not None:
+        return gradient
     where = "layer_norm_scale_gradient"
     x, statistics, y_gradient = _common(where, x=x, statistics=statistics, y_gradient=y_gradient)
     x, y_gradient, statistics = (
@@ -517,9 +429,7 @@ def layer_norm_scale_gradient(x: ArrayLike, statistics: ArrayLike, y_gradient: A
     )
     same_shape(where, x=x, y_gradient=y_gradient)
     _statistics(where, x, statistics)
-    gradient = _empty(x.shape[-1], x.dtype)
-    _run(where, _arrays_layer_norm_scale_gradient, arrays=(x, statistics, y_gradient, gradient))
-    return deliver(gradient, out, where)
+    return deliver(_run(where, arrays.layer_norm_scale_gradient, x, statistics, y_gradient, None), out, where)
 
 
 def standardize(x: ArrayLike, mean: ArrayLike | None, deviation: ArrayLike, out: Array | None = None) -> Array:
@@ -533,20 +443,16 @@ def standardize(x: ArrayLike, mean: ArrayLike | None, deviation: ArrayLike, out:
     array([[-2.,  0.],
            [ 2.,  0.]])
     """
-    if type(x) is _ndarray:
-        y = _empty_like(x) if out is None else out
-        arrays = x, mean, deviation, y
-        if not _arrays_standardize(id(arrays)):
-            return y
+    y: Array | None = arrays.standardize(x, mean, deviation, out)
+    if y is not None:
+        return y
     where = "standardize"
     given = {} if mean is None else {"mean": mean}
     x, deviation, *rest = _common(where, x=x, deviation=deviation, **given)
     x, deviation = _rows(x, where, "x"), _rows(deviation, where, "deviation")
     mean = _rows(rest[0], where, "mean") if rest else None
     _features(where, x, mean=mean, deviation=deviation)
-    y = _empty(x.shape, x.dtype)
-    _run(where, _arrays_standardize, arrays=(x, mean, deviation, y))
-    return deliver(y, out, where)
+    return deliver(_run(where, arrays.standardize, x, mean, deviation, None), out, where)
 
 
 def dropout(x: ArrayLike, rate: float, seed: int, step: int = 0, first_row: int = 0, out: Array | None = None) -> Array:
@@ -562,24 +468,16 @@ def dropout(x: ArrayLike, rate: float, seed: int, step: int = 0, first_row: int 
     >>> pynn.kernels.dropout(np.ones(8), 0.5, seed=1)
     array([2., 2., 0., 2., 0., 0., 0., 0.])
     """
-    if type(x) is _ndarray and type(rate) is float and 0 <= rate < 1 and _all_counters(seed, step, first_row):
-        y = _empty_like(x) if out is None else out
-        arrays = x, y
-        if not _arrays_dropout(rate, seed, step, first_row, id(arrays)):
-            return y
+    y: Array | None = arrays.dropout(x, rate, seed, step, first_row, out)
+    if y is not None:
+        return y
     where = "dropout"
     rate = as_rate(rate, where)
     for name, number in (("seed", seed), ("step", step), ("first_row", first_row)):
         as_counter(number, where, name)
     (x,) = _common(where, x=x)
     x = _rows(x, where, "x")
-    y = _empty(x.shape, x.dtype)
-    _run(where, _arrays_dropout, rate, int(seed), int(step), int(first_row), arrays=(x, y))
-    return deliver(y, out, where)
-
-
-def _all_counters(*numbers: object) -> bool:
-    return all(type(number) is int and 0 <= number < 2**64 for number in numbers)
+    return deliver(_run(where, arrays.dropout, x, rate, int(seed), int(step), int(first_row), None), out, where)
 
 
 # ---- cost and update ---------------------------------------------------------------------------------------------------------
@@ -615,7 +513,7 @@ def cost(
     return _cost("cost", name, prediction, target, sample_weight, parameter)
 
 
-def _objective(name: str, parameter: float | None) -> Any:
+def _objective(name: str, parameter: float | None) -> tuple[int, float, bool]:
     known = _OBJECTIVES.get(name) if parameter is None and type(name) is str else None
     return objective(name, parameter) if known is None else known
 
@@ -641,13 +539,10 @@ def _cost(
     parameter: float | None = None,
 ) -> float:
     o = _objective(name, parameter)
-    result = new_double()
-    arrays = prediction, target, sample_weight
-    if not _arrays_cost(o, result, id(arrays)):
-        return result[0]  # type: ignore[no-any-return]  # a float, says cffi
-    p, t, weights = _pair(where, prediction, target, sample_weight)
-    _run(where, _arrays_cost, o, result, arrays=(p, t, weights))
-    return float(result[0])
+    c: float | None = arrays.cost(o, prediction, target, sample_weight)
+    if c is not None:
+        return c
+    return float(_run(where, arrays.cost, o, *_pair(where, prediction, target, sample_weight)))
 
 
 def cost_gradient(
@@ -677,18 +572,17 @@ def _cost_gradient(
     parameter: float | None = None,
 ) -> Array:
     o = _objective(name, parameter)
-    if type(prediction) is _ndarray:
-        gradient = _empty_like(prediction) if out is None else out
-        arrays = prediction, target, sample_weight, gradient
-        if not _arrays_cost_gradient(o, id(arrays)):
-            return gradient
+    gradient: Array | None = arrays.cost_gradient(o, prediction, target, sample_weight, out)
+    if gradient is not None:
+        return gradient
     p, t, weights = _pair(where, prediction, target, sample_weight)
-    gradient = _empty(p.shape, p.dtype)
-    _run(where, _arrays_cost_gradient, o, arrays=(p, t, weights, gradient))
+    gradient = _run(where, arrays.cost_gradient, o, p, t, weights, None)
     return deliver(gradient.reshape(np.shape(prediction)), out, where)
 
 
-def _logits_and_target(where: str, logits: ArrayLike, target: ArrayLike, smoothing: float) -> tuple[Array, Array, Any]:
+def _logits_and_target(
+    where: str, logits: ArrayLike, target: ArrayLike, smoothing: float
+) -> tuple[Array, Array, tuple[int, float, bool]]:
     """Rows of logits, probabilities of their shape or a class for each row, and the objective."""
     x = _rows(as_floats(logits, where, "logits"), where, "logits")
     t = np.asarray(target)
@@ -724,9 +618,7 @@ def softmax_cross_entropy(
     """
     where = "softmax_cross_entropy"
     x, t, o = _logits_and_target(where, logits, target, label_smoothing)
-    weights, result = _weighed(x, sample_weight, where), new_double()
-    _run(where, _arrays_cost, o, result, arrays=(x, t, weights))
-    return float(result[0])
+    return float(_run(where, arrays.cost, o, x, t, _weighed(x, sample_weight, where)))
 
 
 def softmax_cross_entropy_gradient(
@@ -744,9 +636,7 @@ def softmax_cross_entropy_gradient(
     """
     where = "softmax_cross_entropy_gradient"
     x, t, o = _logits_and_target(where, logits, target, label_smoothing)
-    weights, gradient = _weighed(x, sample_weight, where), _empty(x.shape, x.dtype)
-    _run(where, _arrays_cost_gradient, o, arrays=(x, t, weights, gradient))
-    return deliver(gradient, out, where)
+    return deliver(_run(where, arrays.cost_gradient, o, x, t, _weighed(x, sample_weight, where), None), out, where)
 
 
 def mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> float:
@@ -781,13 +671,12 @@ def gradient_descent(parameters: Array, gradients: ArrayLike, learning_rate: flo
     >>> theta
     array([0.5, 1.5])
     """
-    arrays = parameters, gradients
-    if type(parameters) is _ndarray and not _arrays_gradient_descent(learning_rate, id(arrays)):
+    if arrays.gradient_descent(parameters, gradients, learning_rate):
         return
     where = "gradient_descent"
     changeable(parameters, where)
     gradients = checked_gradients(parameters, gradients, where)
     updated = np.array(parameters, gradients.dtype, order="C", copy=True)
     run, gradient_run = updated.reshape(-1), np.require(gradients, requirements=["C", "A"]).reshape(-1)
-    _run(where, _arrays_gradient_descent, learning_rate, arrays=(run, gradient_run))
+    _run(where, arrays.gradient_descent, run, gradient_run, learning_rate)
     np.copyto(parameters, updated)

@@ -182,7 +182,7 @@ class Network:
             optimizer.follow(self._parameters, self._runs)
         self._optimizer = optimizer
         built_in = isinstance(optimizer, Optimizer) and type(optimizer).__module__ == Optimizer.__module__
-        self._updater = optimizer._updater.handle if built_in else None
+        self._updater = optimizer._updater.pointer if built_in else None
         self._make_trainers()
 
     def _bind(self) -> None:

@@ -7,10 +7,10 @@ import sys
 
 import numpy as np
 import pytest
-from support import INSTRUCTION_SETS, ROOT, output, python, using, values
+from support import INSTRUCTION_SETS, ROOT, Subclass, output, python, using, values
 
 import pynn
-from pynn import _core
+from pynn import _core, engine
 
 SHOW = "import pynn; print(pynn.instruction_set(), pynn.get_num_threads())"
 KNOWN = {"portable", "avx2", "avx512", "neon"}
@@ -123,10 +123,13 @@ def test_import_takes_nothing_but_numpy_and_cffi():
 
 def test_another_layout_of_arrays_than_numpy_has_would_be_an_import_error():
     # What the check at import compares is what NumPy says; were a field elsewhere, one of these numbers would differ.
-    array = np.zeros((4, 6))[:, 1:5:2]
-    seen, arrays = _core.ffi.new("size_t[9]"), (array, 5.0)
-    _core.lib.arrays_describe(id(arrays), seen)
-    assert list(seen) == [array.ctypes.data, 2, array.flags.num, id(array.dtype), 4, 48, 2, 16, 5]
+    for number, dtype in enumerate(("float32", "float64")):
+        array = np.zeros((4, 6), dtype)[:, 1:5:2]
+        size = array.itemsize
+        wanted = (array.ctypes.data, 2, array.flags.num, id(array.dtype), number, (4, 2), (6 * size, 2 * size))
+        assert engine.arrays.describe(array) == wanted
+    for other in (None, [[1.0]], array[0], array.view(Subclass), np.zeros(9, "u1")[1:].view("f4").reshape(1, 2)):
+        assert engine.arrays.describe(other) is None
 
 
 def test_functions_of_another_numpy_would_be_an_import_error():

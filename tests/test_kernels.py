@@ -1,4 +1,4 @@
-"""pynn/kernels.py and csrc/arrays.c: what the kernels take, convert and refuse, and that they write to their output alone."""
+"""pynn/kernels.py and csrc/python/: what the kernels take, convert and refuse, and that they write to their output alone."""
 
 import inspect
 import re

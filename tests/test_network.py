@@ -757,17 +757,16 @@ def test_wrong_calls_of_what_c_runs_are_exceptions():
     with pytest.raises(TypeError):
         trainer.train(*good[:9], None)
     assert trainer.train(*good) is True
-    for made, arguments in ((type(plan), (0, None)), (type(trainer), (plan, 0, 0, x, None))):
+    for made, arguments in ((type(plan), ((0, None),)), (type(trainer), (plan, net._objective, (0, None), x))):
         with pytest.raises(ValueError, match="an address of nothing"):
             made(*arguments)
         with pytest.raises(TypeError):
             made()
     with pytest.raises(TypeError, match="wanted a Plan"):
-        type(trainer)(net, 1, 1, x, None)
+        type(trainer)(net, net._objective, net._updater, x)
     with pytest.raises(RuntimeError, match="Network: the kernel refused its arguments with status 1"):
         pynn.engine.new_trainer(plan, net._objective, net._updater, x)
-    unknown = pynn.engine.objective("mse")
-    unknown.cost = 99
+    unknown = (99, 0.0, False)
     with pytest.raises(RuntimeError, match="Network: the kernel refused its arguments with status -3"):
         pynn.engine.new_trainer(plan, unknown, net._updater, net._gradients).step(x, y, 0.1)
 

@@ -452,16 +452,16 @@ def test_what_the_engine_points_to_lives_as_long_as_its_handle():
     # A call of C holds its handles; meanwhile another thread may change the network's optimizer, its penalties, or a layer.
     x = values((8, 3), "float64", 1)
     net = pynn.Network([pynn.Standardize(3).fit(x), pynn.Dense(3, 2)], optimizer=pynn.Adam(l2=0.1), dtype="float64", seed=0)
-    updater, trainer = net._updater, net._trainer
+    updater, trainer, handle = net._updater, net._trainer, net.optimizer._updater.handle
     alive = [weakref.ref(net.layers[0].mean), weakref.ref(net.optimizer._updater.states[0])]
-    runs = updater.run
+    runs = handle.run
     net.optimizer.l2 = 0.2
-    assert updater.run == runs
+    assert handle.run == runs
     assert runs[0].l2 == 0.2
     net.layers[0].fit(2 * x)
     net.optimizer = pynn.SGD()
     gc.collect()
-    del updater, runs
+    del updater, handle, runs
     assert all(each() is not None for each in alive)
     assert trainer.step(x, x[:, :2].copy(), 0.1) > 0
     del trainer
