@@ -1,7 +1,9 @@
 """pynn/kernels.py and csrc/python/: what the kernels take, convert and refuse, and that they write to their output alone."""
 
+import gc
 import inspect
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -459,3 +461,114 @@ def test_public_names_are_there():
         assert getattr(pynn, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'no_such'"):
         _ = pynn.no_such
+
+
+# ---- what CPython calls ----------------------------------------------------------------------------------------------
+
+
+def plain_calls(dtype):
+    """A call of each of the extension's functions that it takes as it is: its arguments, which of them is ``out``."""
+    weight, x, y, rows = values((2, 3), dtype, 1), values(3, dtype, 2), values(2, dtype, 3), values((4, 3), dtype, 4)
+    tanh, mse = (ACTIVATIONS.index("tanh"), 0.0), pynn.engine.objective("mse")
+    statistics = np.ones((4, 2), dtype)
+    updater = pynn.engine.Updater("sgd")
+    updater.keep_state_for(x, 0)
+    return {
+        "affine": ([weight, x, y, None], 3),
+        "weight_gradient": ([y, x, None], 2),
+        "bias_gradient": ([rows, None], 1),
+        "input_gradient": ([weight, y, None], 2),
+        "activation": ([tanh, x, None], 2),
+        "activation_gradient": ([tanh, x, x, None], 3),
+        "softmax": ([False, rows, None], 2),
+        "softmax_gradient": ([True, rows, rows, None], 3),
+        "layer_norm": ([rows, x, x, 1e-5, None, statistics], 4),
+        "layer_norm_gradient": ([rows, statistics, rows, x, None], 4),
+        "layer_norm_scale_gradient": ([rows, statistics, rows, None], 3),
+        "standardize": ([rows, x, np.abs(x), None], 3),
+        "dropout": ([x, 0.5, 1, 2, 3, None], 5),
+        "cost": ([mse, rows, rows, None], None),
+        "cost_gradient": ([mse, rows, rows, None, None], 4),
+        "gradient_descent": ([x.copy(), x, 0.1], None),
+        "optimize": ([x.copy(), x, 0.1, updater.pointer], None),
+    }
+
+
+def test_every_function_of_the_extension_has_a_call_here():
+    functions = {name for name, each in vars(pynn.engine.arrays).items() if inspect.isbuiltin(each)}
+    assert functions - {"describe"} == set(plain_calls("float32"))
+
+
+@pytest.mark.parametrize("name", plain_calls("float32"))
+def test_plain_arrays_are_taken_as_they_are_and_all_else_is_none_or_an_exception(name, dtype):
+    function, (arguments, out) = getattr(pynn.engine.arrays, name), plain_calls(dtype)[name]
+    result = function(*arguments)
+    assert result is not None
+    if out is not None:
+        assert type(result) is np.ndarray
+        assert result.flags.c_contiguous
+        assert result.base is None
+        target = np.empty_like(result)
+        assert function(*arguments[:out], target, *arguments[out + 1 :]) is target
+        assert same_bits(target, result)
+    with pytest.raises(TypeError, match="arguments, wanted"):
+        function(*arguments, None)
+    # Whatever stands in an array's place, nothing is written, nothing crashes, and no result is made up.
+    before = [each.tobytes() for each in arguments if isinstance(each, np.ndarray)]
+    plain = np.ones(3, dtype)
+    wrong = [3, "x", (), [1.0], np.float64(1), np.dtype(dtype), np.ndarray, object()]
+    wrong += [plain[::-1], plain.reshape(1, 3, 1), plain[:1].reshape(()), plain.view(Subclass)]
+    wrong += [np.ones(3, kind) for kind in (">f8", "int64", "float16")]
+    for i, argument in enumerate(arguments):
+        if isinstance(argument, np.ndarray) or i == out:
+            for other in wrong:
+                assert function(*arguments[:i], other, *arguments[i + 1 :]) is None, (i, other)
+    assert [each.tobytes() for each in arguments if isinstance(each, np.ndarray)] == before
+
+
+def test_what_is_no_tuple_of_numbers_is_an_exception():
+    x = np.ones(3)
+    for function, rest in ((pynn.engine.arrays.activation, (x, None)), (pynn.engine.arrays.cost, (x, x, None))):
+        for wrong in (None, 3, "x", (), (1,), [1, 2.0, False], ("a", 1.0, False), (1, "a", False), x):
+            with pytest.raises((TypeError, SystemError, IndexError)):
+                function(wrong, *rest)
+    for wrong, error in ((None, SystemError), ((), IndexError), (("a",), TypeError), ((0,), ValueError)):
+        with pytest.raises(error):
+            pynn.engine.arrays.optimize(x.copy(), x, 0.1, wrong)
+
+
+def test_calls_keep_no_reference_and_lose_none():
+    calls = plain_calls("float32")
+    outs = {name: getattr(pynn.engine.arrays, name)(*arguments) for name, (arguments, out) in calls.items() if out is not None}
+    held = [*outs.values(), *(each for arguments, _ in calls.values() for each in arguments if isinstance(each, np.ndarray))]
+    held.append(held[0].dtype)
+    if sys.version_info < (3, 12):  # which made them immortal
+        held += [None, True, False]
+
+    def all_of_them():
+        for name, (arguments, out) in calls.items():
+            function = getattr(pynn.engine.arrays, name)
+            function(*arguments)
+            if out is not None:
+                function(*arguments[:out], outs[name], *arguments[out + 1 :])
+                function(*arguments[:out], held[0][::-1], *arguments[out + 1 :])
+
+    all_of_them()
+    gc.collect()
+    before = [sys.getrefcount(each) for each in held]
+    for _ in range(200):
+        all_of_them()
+    gc.collect()
+    changes = [sys.getrefcount(each) - count for each, count in zip(held, before, strict=True)]
+    assert all(abs(change) < 100 for change in changes), changes
+
+
+def test_a_learning_rate_that_changes_arrays_when_it_is_asked_for_changes_them_before_they_are_read():
+    class Rate:
+        def __float__(self):
+            theta.resize(1000, refcheck=False)
+            return 1.0
+
+    theta, gradients = np.ones(3), np.ones(3)
+    with pytest.raises(ValueError, match="parameters has shape"):
+        kernels.gradient_descent(theta, gradients, Rate())

@@ -3,7 +3,7 @@
  * Each is given all its arguments; `out` may be None, for a new array. It answers None where it does not take them as they are
  * (arrays.h), and has then done nothing.
  *
- * A call by cffi takes some 330 ns more with its Python around it: cffi's own work, and np.empty for the result.
+ * A call by cffi takes some 330 ns more, if that has to make a tuple of the arrays and np.empty the result.
  */
 #include "arrays.h"
 
