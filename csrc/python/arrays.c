@@ -173,22 +173,6 @@ void *run_of(PyObject *object, size_t length)
     return fits && (length < 2 || a->strides[0] == 8) ? a->data : NULL;
 }
 
-int same_shape(const matrix *a, const matrix *b) { return a->nd == b->nd && a->rows == b->rows && a->columns == b->columns; }
-
-int apart(const matrix *a, const matrix *b)
-{
-    return !a->bytes || !b->bytes || a->data + a->bytes <= b->data || b->data + b->bytes <= a->data;
-}
-
-int apart_or_same(const matrix *a, const matrix *b) { return a->data == b->data || apart(a, b); }
-
-int rows_apart_or_same(const matrix *a, const matrix *b) { return apart(a, b) || (a->data == b->data && (a->ld == b->ld || a->rows < 2)); }
-
-void as_new(int nd, size_t rows, size_t columns, matrix *m)
-{
-    *m = (matrix){.rows = rows, .columns = columns, .ld = columns, .nd = nd, .order = PYNN_OUT_MAJOR};
-}
-
 int as_output(PyObject *out, int dtype, int nd, size_t rows, size_t columns, matrix *m)
 {
     if (out == Py_None) {
@@ -211,16 +195,6 @@ PyObject *made(PyObject *out, int dtype, matrix *m)
     out = new_from_dtype(ndarray_type, dtypes[dtype], m->nd, m->nd == 1 ? sizes + 1 : sizes, NULL, NULL, 0, NULL);
     if (out) m->data = ((const array *)out)->data;
     return out;
-}
-
-PyThreadState *let_go(double work) { return work > SHORT_WORK ? PyEval_SaveThread() : NULL; }
-
-PyObject *finish(PyThreadState *thread, int status, PyObject *result, const char *where)
-{
-    if (thread) PyEval_RestoreThread(thread);
-    if (status == PYNN_OK) return result;
-    Py_DECREF(result);
-    return failed(status, where);
 }
 
 /* What a status means, engine.py says. */

@@ -43,26 +43,50 @@ int writeable(PyObject *object, int contiguous);
 /* The data of a contiguous one-dimensional array of `length` elements of 8 bytes, or NULL */
 void *run_of(PyObject *object, size_t length);
 
-int same_shape(const matrix *a, const matrix *b);
-int apart(const matrix *a, const matrix *b);
-/* Elementwise, an output may be an input, or lie apart from it */
-int apart_or_same(const matrix *a, const matrix *b);
-/* Row by row, it may be an input whose rows lie as its own do */
-int rows_apart_or_same(const matrix *a, const matrix *b);
+static inline int same_shape(const matrix *a, const matrix *b) { return a->nd == b->nd && a->rows == b->rows && a->columns == b->columns; }
 
-/* What takes a result of this shape: an array, or None, for one that is not there yet and so apart from all others */
+static inline int apart(const matrix *a, const matrix *b)
+{
+    return !a->bytes || !b->bytes || a->data + a->bytes <= b->data || b->data + b->bytes <= a->data;
+}
+
+/* Elementwise, an output may be an input, or lie apart from it */
+static inline int apart_or_same(const matrix *a, const matrix *b) { return a->data == b->data || apart(a, b); }
+
+/* Row by row, it may be an input whose rows lie as its own do */
+static inline int rows_apart_or_same(const matrix *a, const matrix *b)
+{
+    return apart(a, b) || (a->data == b->data && (a->ld == b->ld || a->rows < 2));
+}
+
+/* A result that is not there yet, and so apart from all others */
+static inline void as_new(int nd, size_t rows, size_t columns, matrix *m)
+{
+    *m = (matrix){.rows = rows, .columns = columns, .ld = columns, .nd = nd, .order = PYNN_OUT_MAJOR};
+}
+
+/* What takes a result of this shape: an array, or None, for a new one */
 int as_output(PyObject *out, int dtype, int nd, size_t rows, size_t columns, matrix *m);
-void as_new(int nd, size_t rows, size_t columns, matrix *m);
 /* That array, with a reference to it, or a new one of that shape, not filled; NULL with an exception */
 PyObject *made(PyObject *out, int dtype, matrix *m);
 
 /* Work that keeps the GIL, in multiply-adds: one or two microseconds with vectors. Letting go of it takes 30 ns, and longer where others
  * want it. */
 enum { SHORT_WORK = 1 << 14 };
-PyThreadState *let_go(double work);
-/* The end of a call: takes the GIL back; the result, or what the status means as an exception */
-PyObject *finish(PyThreadState *thread, int status, PyObject *result, const char *where);
+static inline PyThreadState *let_go(double work) { return work > SHORT_WORK ? PyEval_SaveThread() : NULL; }
+
+/* What a status means (engine.py says it), as an exception, and NULL */
 PyObject *failed(int status, const char *where);
+
+/* The end of a call: takes the GIL back; the result, or what the status means as an exception */
+static inline PyObject *finish(PyThreadState *thread, int status, PyObject *result, const char *where)
+{
+    if (thread) PyEval_RestoreThread(thread);
+    if (status == PYNN_OK) return result;
+    Py_DECREF(result);
+    return failed(status, where);
+}
+
 int wrong_count(Py_ssize_t count, Py_ssize_t wanted);
 
 /* A cost as Python has it, a tuple (number, parameter, labels), and an activation, (number, parameter); -1 with an exception */
