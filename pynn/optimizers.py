@@ -183,15 +183,17 @@ class Optimizer:
         array([0.5])
         """
         where = type(self).__name__
-        changeable(parameters, where)
-        if self._followed is None or _place(self._followed) != _place(parameters):
-            if self._followed is not None and self._bound():
-                raise ValueError(
-                    f"{self}: it follows an array of shape {self._followed.shape} and was given another one, "
-                    f"of {parameters.shape}; another array needs another optimizer"
-                )
-            checked_gradients(parameters, gradients, where)
-            self.follow(parameters)
+        followed = self._followed
+        if followed is None or parameters is not followed:
+            changeable(parameters, where)
+            if followed is None or _place(followed) != _place(parameters):
+                if followed is not None and self._bound():
+                    raise ValueError(
+                        f"{self}: it follows an array of shape {followed.shape} and was given another one, "
+                        f"of {parameters.shape}; another array needs another optimizer"
+                    )
+                checked_gradients(parameters, gradients, where)
+                self.follow(parameters)
         rates = self.rates(1)
         rate = self._learning_rate if rates is None else float(rates[0])
         self._updater.step(parameters, gradients, rate, where)
