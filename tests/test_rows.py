@@ -412,6 +412,7 @@ BAD_CALLS = [
     ("layer_norm", (TWO, None, None, 0.0), ValueError, "epsilon is 0.0, wanted a number above 0"),
     ("layer_norm", (TWO, None, None, "1"), TypeError, "epsilon is '1'"),
     ("layer_norm", (TWO, None, None, np.nan), ValueError, "epsilon is nan"),
+    ("layer_norm", (TWO, None, None, float("inf")), ValueError, "epsilon is inf"),
     ("layer_norm", (TWO, None, None, 1.0, None, np.empty((2, 3))), ValueError, r"statistics has shape \(2, 3\), wanted \(2, 2\)"),
     ("layer_norm", (TWO, None, None, 1.0, None, [1, 2]), TypeError, "statistics is a list"),
     ("layer_norm_gradient", (TWO, np.ones(2), TWO), ValueError, r"statistics has shape \(2,\), wanted \(2, 2\)"),

@@ -7,6 +7,8 @@
  */
 #include "arrays.h"
 
+#include <math.h>
+
 /* Multiply-adds that take as long as an element of an activation, a cost or a normalisation, or so */
 enum { ELEMENT_WORK = 16 };
 
@@ -170,7 +172,7 @@ static PyObject *softmax_gradient(PyObject *module, PyObject *const *of, Py_ssiz
     return finish(thread, status, result, log ? "log_softmax_gradient" : "softmax_gradient");
 }
 
-/* x, scale or None, bias or None, epsilon (a float above 0), out, statistics or None, which are filled: y_j = h_j scale_j + bias_j */
+/* x, scale or None, bias or None, epsilon (a finite float above 0), out, statistics or None, which are filled: y_j = h_j scale_j + bias_j */
 static PyObject *layer_norm(PyObject *module, PyObject *const *of, Py_ssize_t count)
 {
     (void)module;
@@ -179,7 +181,7 @@ static PyObject *layer_norm(PyObject *module, PyObject *const *of, Py_ssize_t co
     const double epsilon = PyFloat_CheckExact(of[3]) ? PyFloat_AsDouble(of[3]) : 0;
     const int dtype = dtype_of(x);
     matrix in, a, b, y, s = {0};
-    if (!(epsilon > 0) || as_matrix(x, dtype, 0, &in)) Py_RETURN_NONE;
+    if (!(epsilon > 0 && epsilon < (double)INFINITY) || as_matrix(x, dtype, 0, &in)) Py_RETURN_NONE;
     if (as_features(scale, dtype, in.columns, &a) || as_features(bias, dtype, in.columns, &b)) Py_RETURN_NONE;
     if (statistics != Py_None && (as_statistics(statistics, dtype, &in, &s) || !writeable(statistics, 1))) Py_RETURN_NONE;
     if (as_output(out, dtype, in.nd, in.rows, in.columns, &y) || !rows_apart_or_same(&y, &in)) Py_RETURN_NONE;
