@@ -1,5 +1,6 @@
 """What the test files share: values, memory layouts, bits, error bounds, and programs run in an interpreter of their own."""
 
+import gc
 import hashlib
 import os
 import pickle
@@ -154,6 +155,21 @@ def sum_bound(terms, magnitude, dtype):
     n = terms + 2
     gamma = n * unit(dtype) / (1 - n * unit(dtype))
     return 2 * gamma * np.asarray(magnitude, np.float64) + float(np.finfo(dtype).smallest_subnormal)
+
+
+# ---- references ------------------------------------------------------------------------------------------------------
+
+
+def assert_references_stay(calls, held):
+    """Calling it over and over leaves the reference counts of these objects as they were, but for what others do."""
+    calls()
+    gc.collect()
+    before = [sys.getrefcount(each) for each in held]
+    for _ in range(200):
+        calls()
+    gc.collect()
+    changes = [sys.getrefcount(each) - count for each, count in zip(held, before, strict=True)]
+    assert all(abs(change) < 100 for change in changes), changes
 
 
 # ---- other processes -------------------------------------------------------------------------------------------------

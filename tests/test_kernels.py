@@ -1,6 +1,5 @@
 """pynn/kernels.py and csrc/python/: what the kernels take, convert and refuse, and that they write to their output alone."""
 
-import gc
 import inspect
 import re
 import sys
@@ -9,7 +8,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ACTIVATIONS, DTYPES, INSTRUCTION_SETS, LAYOUTS, Subclass, digest, same_bits, sum_bound, unit, using, values
+from support import (
+    ACTIVATIONS,
+    DTYPES,
+    INSTRUCTION_SETS,
+    LAYOUTS,
+    Subclass,
+    assert_references_stay,
+    digest,
+    same_bits,
+    sum_bound,
+    unit,
+    using,
+    values,
+)
 
 import pynn
 from pynn import kernels, reference
@@ -553,14 +565,7 @@ def test_calls_keep_no_reference_and_lose_none():
                 function(*arguments[:out], outs[name], *arguments[out + 1 :])
                 function(*arguments[:out], held[0][::-1], *arguments[out + 1 :])
 
-    all_of_them()
-    gc.collect()
-    before = [sys.getrefcount(each) for each in held]
-    for _ in range(200):
-        all_of_them()
-    gc.collect()
-    changes = [sys.getrefcount(each) - count for each, count in zip(held, before, strict=True)]
-    assert all(abs(change) < 100 for change in changes), changes
+    assert_references_stay(all_of_them, held)
 
 
 def test_a_learning_rate_that_changes_arrays_when_it_is_asked_for_changes_them_before_they_are_read():

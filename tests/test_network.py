@@ -1,7 +1,6 @@
 """pynn/network.py and csrc/network.c: what a network takes and refuses, its arenas, its gradients, its copies."""
 
 import copy
-import gc
 import itertools
 import pickle
 import re
@@ -11,7 +10,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ACTIVATIONS, DTYPES, INSTRUCTION_SETS, LAYOUTS, Fenced, digest, same_bits, sum_bound, threads, using, values
+from support import (
+    ACTIVATIONS,
+    DTYPES,
+    INSTRUCTION_SETS,
+    LAYOUTS,
+    Fenced,
+    assert_references_stay,
+    digest,
+    same_bits,
+    sum_bound,
+    threads,
+    using,
+    values,
+)
 from test_layers import OFF, layer_of, slope
 
 import pynn
@@ -733,14 +745,7 @@ def test_calls_keep_no_reference_and_lose_none():
         with pytest.raises(ValueError, match=r"^predict: out"):
             net.predict(x, out=wrong)
 
-    calls()
-    gc.collect()
-    before = [sys.getrefcount(each) for each in held]
-    for _ in range(200):
-        calls()
-    gc.collect()
-    changes = [sys.getrefcount(each) - count for each, count in zip(held, before, strict=True)]
-    assert all(abs(change) < 100 for change in changes), changes
+    assert_references_stay(calls, held)
 
 
 def test_wrong_calls_of_what_c_runs_are_exceptions():

@@ -104,11 +104,8 @@ def test_one_network_trained_from_many_threads_takes_each_step_whole():
     assert digest(shared.parameters) == digest(alone.parameters)
 
 
-def test_the_interpreter_runs_on_while_a_kernel_computes():
-    program = (
-        START
-        + """
-# Another thread must get to run Python during one long call, even if it is the only processor's turn.
+# Whether another thread gets to run Python during a call, even if it is the only processor's turn
+TICKED = """
 sys.setswitchinterval(1000)
 ticks, stop = [], threading.Event()
 def tick():
@@ -116,14 +113,24 @@ def tick():
         ticks.append(time.monotonic())
         time.sleep(0.001)
 thread = threading.Thread(target=tick)
+def ticked(call):
+    began = time.monotonic()
+    call()
+    ended = time.monotonic()
+    return sum(began < tick < ended for tick in ticks) > 0
+"""
+
+
+def test_the_interpreter_runs_on_while_a_kernel_computes():
+    program = (
+        START
+        + TICKED
+        + """
 thread.start()
 big = np.ones((3000, 3000), np.float32)
-began = time.monotonic()
-pynn.kernels.affine(big, big)
-ended = time.monotonic()
+print(ticked(lambda: pynn.kernels.affine(big, big)))
 stop.set()
 thread.join()
-print(sum(began < tick < ended for tick in ticks) > 0)
 """
     )
     assert output(program) == "True"
@@ -409,19 +416,8 @@ def test_the_interpreter_runs_on_while_a_network_computes_or_waits_for_its_turn(
     # A short call keeps the interpreter's lock, but not while another trainer has the network.
     program = (
         START
+        + TICKED
         + """
-sys.setswitchinterval(1000)
-ticks, stop = [], threading.Event()
-def tick():
-    while not stop.is_set():
-        ticks.append(time.monotonic())
-        time.sleep(0.001)
-def ticked(call):
-    began = time.monotonic()
-    call()
-    ended = time.monotonic()
-    return sum(began < tick < ended for tick in ticks) > 0
-thread = threading.Thread(target=tick)
 thread.start()
 big = pynn.Network([pynn.Dense(3000, 3000)])
 wide = np.ones((600, 3000), np.float32)
