@@ -14,7 +14,7 @@ ROWS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 17, 33]
 DEPTHS = [0, 1, 2, 3, 5, 31, 32, 33, 35, 64]
 COLUMNS = [0, 1, 2, 3, 4, 5, 8, 9, 13, 16, 17, 24, 25, 33, 48, 49, 65]
 
-# Rows, in, out where other paths begin: operands read as a stream, packed, shared out among threads or not.
+# Rows, in, out where other paths begin: operands read as a stream, packed, in parts, shared out among threads or not.
 LARGE = [
     (1, 600, 520),
     (1, 64, 4500),
@@ -22,6 +22,8 @@ LARGE = [
     (2, 33, 4500),
     (40, 300, 200),
     (130, 70, 300),
+    (300, 520, 200),
+    (73, 1100, 260),
     (257, 130, 50),
     (577, 32, 33),
     (1000, 7, 3),

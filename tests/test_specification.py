@@ -444,7 +444,7 @@ def numbers(random, shape, dtype, kinds=None):
 
 def shapes(random, repeat):
     """(rows, inputs, outputs): each number up to 130 in each place, those around 32 terms more often, and a few large ones."""
-    few, near, many, sharing, large = ((0, 9), (28, 37), (0, 131), (64, 150), (520, 720))
+    few, near, many, sharing, large, deep = ((0, 9), (28, 37), (0, 131), (64, 150), (520, 720), (257, 340))
 
     def drawn(*ranges):
         return tuple(int(random.integers(*each)) for each in ranges)
@@ -464,6 +464,7 @@ def shapes(random, repeat):
             yield drawn((1, 2), large, large)
             yield drawn(few, large, large)
             yield drawn(near, large, large)
+        yield drawn(deep, large, deep)  # rows and steps in parts
 
 
 @pytest.fixture

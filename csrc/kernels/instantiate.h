@@ -9,6 +9,11 @@
 
 #define MANY_REGISTERS (TILE_ROWS >= 8) /* 32 vectors, not 16 */
 
+/* So many steps of a product are taken at a time, a multiple of 4, for a panel of so many rows stays in a level 1 cache; 0: all. */
+#ifndef TILE_DEPTH
+#define TILE_DEPTH 0
+#endif
+
 /* What is used several times is loaded once; gcc otherwise may let each instruction that uses it load it. */
 #ifndef IN_REGISTER
 #define IN_REGISTER(v) ((void)0)

@@ -119,39 +119,47 @@ static void product_dot(size_t columns, size_t depth, const T *a, const T *b, si
 
 /* ---- a vector times a matrix stored along its columns ------------------------------------------------------------ */
 
-/* `vectors` vectors of columns, the last with n_last of them */
-INLINE void line_tile(const size_t vectors, const size_t chains, size_t n_last, size_t depth, const T *a, size_t a_step, const T *b,
-                      size_t b_step, const T *start, size_t start_step, const T *learning_rate, T *c, int roomy)
+/* `vectors` vectors of columns, the last with n_last of them; of four chains, `at_once` at a time: with 16 registers two, of four vectors, for
+ * three vectors of all four end in the middle of a cache line (784 x 128, AVX2: 6.8 us, 5.1 us) */
+INLINE void line_tile(const size_t vectors, const size_t chains, const size_t at_once, size_t n_last, size_t depth, const T *a,
+                      size_t a_step, const T *b, size_t b_step, const T *start, size_t start_step, const T *learning_rate, T *c, int roomy)
 {
-    V sum[4][8];
+    V sum[4][8], half[8];
     const size_t last = vectors - 1;
     const int whole = n_last == LANES;
-    UNROLL_FOR (size_t v = 0; v < vectors; v++) {
-        if (!start) sum[0][v] = v_zero();
-        else if (!start_step) sum[0][v] = v_set1(*start);
-        else if (v < last || whole) sum[0][v] = v_load(start + v * LANES);
-        else sum[0][v] = v_load_n(start + v * LANES, n_last);
-        UNROLL_FOR (size_t i = 1; i < chains; i++) sum[i][v] = v_zero();
-    }
-    size_t k = 0;
-    for (; k + chains <= depth; k += chains)
-        UNROLL_FOR (size_t i = 0; i < chains; i++) {
-            const V ak = v_set1(a[(k + i) * a_step]);
-            const T *const bk = b + (k + i) * b_step;
-            UNROLL_FOR (size_t v = 0; v < last; v++) sum[i][v] = v_fma(ak, v_load(bk + v * LANES), sum[i][v]);
-            sum[i][last] = v_fma(ak, whole ? v_load(bk + last * LANES) : v_load_n(bk + last * LANES, n_last), sum[i][last]);
+    UNROLL_FOR (size_t first = 0; first < chains; first += at_once) {
+        UNROLL_FOR (size_t v = 0; v < vectors; v++) {
+            if (first || !start) sum[0][v] = v_zero();
+            else if (!start_step) sum[0][v] = v_set1(*start);
+            else if (v < last || whole) sum[0][v] = v_load(start + v * LANES);
+            else sum[0][v] = v_load_n(start + v * LANES, n_last);
+            UNROLL_FOR (size_t i = 1; i < at_once; i++) sum[i][v] = v_zero();
         }
-    UNROLL_FOR (size_t i = 0; i < chains; i++)
-        if (k + i < depth) {
-            const V ak = v_set1(a[(k + i) * a_step]);
-            const T *const bk = b + (k + i) * b_step;
-            UNROLL_FOR (size_t v = 0; v < last; v++) sum[i][v] = v_fma(ak, v_load(bk + v * LANES), sum[i][v]);
-            sum[i][last] = v_fma(ak, whole ? v_load(bk + last * LANES) : v_load_n(bk + last * LANES, n_last), sum[i][last]);
+        size_t k = first;
+        for (; k + at_once <= depth; k += chains)
+            UNROLL_FOR (size_t i = 0; i < at_once; i++) {
+                const V ak = v_set1(a[(k + i) * a_step]);
+                const T *const bk = b + (k + i) * b_step;
+                UNROLL_FOR (size_t v = 0; v < last; v++) sum[i][v] = v_fma(ak, v_load(bk + v * LANES), sum[i][v]);
+                sum[i][last] = v_fma(ak, whole ? v_load(bk + last * LANES) : v_load_n(bk + last * LANES, n_last), sum[i][last]);
+            }
+        UNROLL_FOR (size_t i = 0; i < at_once; i++)
+            if (k + i < depth) {
+                const V ak = v_set1(a[(k + i) * a_step]);
+                const T *const bk = b + (k + i) * b_step;
+                UNROLL_FOR (size_t v = 0; v < last; v++) sum[i][v] = v_fma(ak, v_load(bk + v * LANES), sum[i][v]);
+                sum[i][last] = v_fma(ak, whole ? v_load(bk + last * LANES) : v_load_n(bk + last * LANES, n_last), sum[i][last]);
+            }
+        UNROLL_FOR (size_t v = 0; v < vectors; v++) {
+            if (at_once == 4) sum[0][v] = v_add(v_add(sum[0][v], sum[1][v]), v_add(sum[2][v], sum[3][v]));
+            else if (at_once == 2) {
+                const V pair = v_add(sum[0][v], sum[1][v]);
+                if (!first) half[v] = pair;
+                else sum[0][v] = v_add(half[v], pair);
+            }
         }
-    UNROLL_FOR (size_t v = 0; v < vectors; v++) {
-        if (chains == 4) sum[0][v] = v_add(v_add(sum[0][v], sum[1][v]), v_add(sum[2][v], sum[3][v]));
-        finish(c + v * LANES, sum[0][v], v < last || roomy ? LANES : n_last, learning_rate);
     }
+    UNROLL_FOR (size_t v = 0; v < vectors; v++) finish(c + v * LANES, sum[0][v], v < last || roomy ? LANES : n_last, learning_rate);
 }
 
 /* Chains first .. first + chains - 1 of the same sums, kept in memory (sums: `chains` times the columns, rounded up to whole vectors), so that
@@ -221,28 +229,27 @@ static void product_line(size_t columns, size_t depth, const T *a, size_t a_step
     for (size_t j = 0; j < columns;) {
         const size_t n = columns - j, vectors = (n + LANES - 1) / LANES, n_last = n % LANES ? n % LANES : LANES;
         const T *const from = start ? start + j * start_step : NULL;
-#define LINE(VECTORS, CHAINS, LAST) \
-    line_tile(VECTORS, CHAINS, LAST, depth, a, a_step, b + j, b_step, from, start_step, learning_rate, c + j, roomy)
+#define LINE(VECTORS, CHAINS, ONCE, LAST) \
+    line_tile(VECTORS, CHAINS, ONCE, LAST, depth, a, a_step, b + j, b_step, from, start_step, learning_rate, c + j, roomy)
         if (chains == 4) {
-            const size_t most = MANY_REGISTERS ? 4 : 3;
-            if (vectors > most) LINE(MANY_REGISTERS ? 4 : 3, 4, LANES);
-            else if (MANY_REGISTERS && vectors == 4) LINE(4, 4, n_last);
-            else if (vectors == 3) LINE(3, 4, n_last);
-            else if (vectors == 2) LINE(2, 4, n_last);
-            else LINE(1, 4, n_last);
-            j += most * LANES;
+            if (vectors > 4) LINE(4, 4, MANY_REGISTERS ? 4 : 2, LANES);
+            else if (vectors == 4) LINE(4, 4, MANY_REGISTERS ? 4 : 2, n_last);
+            else if (vectors == 3) LINE(3, 4, 4, n_last);
+            else if (vectors == 2) LINE(2, 4, 4, n_last);
+            else LINE(1, 4, 4, n_last);
+            j += 4 * LANES;
         } else {
             if (vectors > 8) {
-                LINE(8, 1, LANES);
+                LINE(8, 1, 1, LANES);
                 j += 8 * LANES;
             } else if (vectors > 4) {
-                LINE(4, 1, LANES);
+                LINE(4, 1, 1, LANES);
                 j += 4 * LANES;
             } else {
-                if (vectors == 4) LINE(4, 1, n_last);
-                else if (vectors == 3) LINE(3, 1, n_last);
-                else if (vectors == 2) LINE(2, 1, n_last);
-                else LINE(1, 1, n_last);
+                if (vectors == 4) LINE(4, 1, 1, n_last);
+                else if (vectors == 3) LINE(3, 1, 1, n_last);
+                else if (vectors == 2) LINE(2, 1, 1, n_last);
+                else LINE(1, 1, 1, n_last);
                 j += n;
             }
         }

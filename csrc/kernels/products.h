@@ -35,6 +35,17 @@
 #define PACK F(PACK)
 #define SUM F(SUM)
 #define SUM_ROWS F(SUM_ROWS)
+#define ROWS_CARRIED F(ROWS_CARRIED)
+#define A_ROWS F(A_ROWS)
+#define A_FAR F(A_FAR)
+#define A_BYTES F(A_BYTES)
+#define B_FAR F(B_FAR)
+#define PAIRS_TO F(PAIRS_TO)
+#define carried_scratch F(carried_scratch)
+#define rows_packed F(rows_packed)
+#define pack_rows F(pack_rows)
+#define packs_in_tile F(packs_in_tile)
+#define run_panels F(run_panels)
 #define panel_work F(panel_work)
 
 enum {
@@ -43,22 +54,32 @@ enum {
     FAR = 1024 * 1024, /* bytes of an operand that does not stay in a level 2 cache */
     AHEAD = 12,        /* steps that memory is asked ahead, where a step reads a row of B */
     PAIRS_FROM = 32, /* depth; 10,000 rows of 4 to 32: 41 us by tile_of_pairs, 33 us by tile */
+    PAIRS_TO = 96,   /* depth, where 16 registers are all: from there on more reads cost as much as fewer sums save */
     PLAIN = 0,
     FETCH = 1, /* the next panel is fetched into cache */
     PACK = 2,  /* this panel is packed while it is used */
     SUM = 3,   /* its columns are added up */
     SUM_ROWS = 4, /* with fewer rows of C this would take as long as by itself */
+    B_FAR = MANY_REGISTERS ? 1024 : 512, /* bytes between rows of B, of which a level 1 cache then holds few */
+    A_FAR = 2048, /* bytes between steps of an A along its rows, */
+    A_ROWS = 16, /* of which so many are packed beside each other, */
+    A_BYTES = 128 * 1024, /* and of all of them what stays in a level 2 cache with panels of B */
+    ROWS_CARRIED = 16 * TILE_ROWS,
 };
 
 /* ---- matrix times matrix -------------------------------------------------------------------------------------------- */
 
 /* A panel of up to PANEL columns of C, and what is done besides while it is computed. Its first rows may pack a B that is far away, so that
  * FMAs hide the wait for it (1024 x 1024, 32 rows, float32, two threads: 440 us packed before, 360 us). Others fetch into cache C itself,
- * and the panel of B after this one, a line with each step, since prefetchers do not foresee where it begins in each row. */
+ * and the panel of B after this one, a line with each step, since prefetchers do not foresee where it begins in each row.
+ *
+ * Where an instruction set has a TILE_DEPTH, a deeper panel is taken in parts that stay in a level 1 cache, ROWS_CARRIED rows at a time, and
+ * the chains of each tile are carried from part to part in memory. */
 typedef struct {
     size_t rows, depth, chains, n_last; /* n_last: columns in the last vector */
     const T *a;
     size_t a_stride; /* between rows of A, or, where A lies along its rows, between steps */
+    size_t a_group; /* of a packed A: between A_ROWS rows and the next; else 0 */
     const T *b;
     size_t b_step;
     const T *start, *before, *learning_rate, *factor; /* rows of before and factor are ld_c apart */
@@ -68,6 +89,8 @@ typedef struct {
     const T *sums_before;
     T *sums; /* where SUM goes, or NULL */
     T *packed; /* where the first rows pack this panel, or NULL */
+    size_t first, end, from, to; /* rows and steps that are taken now */
+    T *carried; /* (ROWS_CARRIED / TILE_ROWS, 4, TILE_ROWS, PANEL), or NULL where the depth is one part */
     const char *next;
     size_t next_tiles, next_tile, next_chain,
         next_step; /* how many tiles fetch it; bytes from tile to tile, chain to chain, step to step */
@@ -94,11 +117,13 @@ INLINE void tile_end(const size_t mr, const size_t nv, V (*sum)[TILE_VECTORS], c
 INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const int doing, const panel_work *p, size_t i, size_t number)
 {
     const int fetching = doing == FETCH, packing = doing == PACK, summing = doing == SUM;
-    T first[TILE_ROWS * PANEL], second[TILE_ROWS * PANEL]; /* chains 0 + 1 and 2, while the registers hold the next one */
+    T on_stack[3 * TILE_ROWS * PANEL]; /* three chains, while the registers hold the fourth */
+    T *const kept = TILE_DEPTH && p->carried ? p->carried + (i - p->first) * 4 * PANEL : on_stack;
+    const size_t whole = mr * nv * LANES, from = TILE_DEPTH ? p->from : 0, to = TILE_DEPTH ? p->to : p->depth;
     V sum[2 * TILE_ROWS][TILE_VECTORS], total[TILE_VECTORS];
     const T *row[2 * TILE_ROWS];
-    const size_t chains = p->chains, depth = p->depth, b_step = p->b_step, a_stride = p->a_stride, n_last = p->n_last;
-    const T *const a = a_along_rows ? p->a + i : p->a + i * a_stride;
+    const size_t chains = a_along_rows ? 1 : p->chains, b_step = p->b_step, a_stride = p->a_stride, n_last = p->n_last;
+    const T *const a = !a_along_rows ? p->a + i * a_stride : p->a_group ? p->a + i / A_ROWS * p->a_group + i % A_ROWS : p->a + i;
     T *const c = p->c + i * p->ld_c;
     UNROLL_FOR (size_t r = 0; r < mr; r++) row[r] = a_along_rows ? a + r : a + r * a_stride;
     if (p->fetch_c)
@@ -114,10 +139,10 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
     size_t chain = 0;
     do {
         UNROLL_FOR (size_t v = 0; v < nv; v++) {
-            V from = v_zero();
+            V start = v_zero();
             if (!a_along_rows && p->start && chain == 0)
-                from = v < nv - 1 || n_last == LANES ? v_load(p->start + v * LANES) : v_load_n(p->start + v * LANES, n_last);
-            UNROLL_FOR (size_t r = 0; r < mr; r++) sum[r][v] = from;
+                start = v < nv - 1 || n_last == LANES ? v_load(p->start + v * LANES) : v_load_n(p->start + v * LANES, n_last);
+            UNROLL_FOR (size_t r = 0; r < mr; r++) sum[r][v] = start;
         }
         if (a_along_rows && p->before) /* a weight gradient, which alone may have it, and no start */
             UNROLL_FOR (size_t r = 0; r < mr; r++)
@@ -125,10 +150,13 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
                     const T *const before = p->before + (i + r) * p->ld_c + v * LANES;
                     sum[r][v] = v < nv - 1 || n_last == LANES ? v_load(before) : v_load_n(before, n_last);
                 }
-        const T *bk = p->b + chain * b_step;
-        T *packed = packing ? p->packed + chain * nv * LANES : NULL;
-        const char *next = fetching ? p->next + number * p->next_tile + chain * p->next_chain : NULL;
-        for (size_t k = chain; k < depth; k += chains, bk += chains * b_step) {
+        if (TILE_DEPTH && from)
+            UNROLL_FOR (size_t r = 0; r < mr; r++)
+                UNROLL_FOR (size_t v = 0; v < nv; v++) sum[r][v] = v_load(kept + chain * whole + (r * nv + v) * LANES);
+        const T *bk = p->b + (from + chain) * b_step;
+        T *packed = packing ? p->packed + (from + chain) * nv * LANES : NULL;
+        const char *next = fetching ? p->next + number * p->next_tile + chain * p->next_chain + from / chains * p->next_step : NULL;
+        for (size_t k = from + chain; k < to; k += chains, bk += chains * b_step) {
             V bv[TILE_VECTORS];
             if (fetching) {
                 PREFETCH(next);
@@ -151,28 +179,25 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
                 UNROLL_FOR (size_t v = 0; v < nv; v++) sum[r][v] = v_fma(ark, bv[v], sum[r][v]);
             }
         }
-        if (chain + 1 < chains) {
-            T *const kept = chain < 2 ? first : second;
+        if (chain + 1 < chains || (TILE_DEPTH && to < p->depth)) {
             UNROLL_FOR (size_t r = 0; r < mr; r++)
-                UNROLL_FOR (size_t v = 0; v < nv; v++) {
-                    T *const at = kept + (r * nv + v) * LANES;
-                    v_store(at, chain == 1 ? v_add(v_load(at), sum[r][v]) : sum[r][v]);
-                }
+                UNROLL_FOR (size_t v = 0; v < nv; v++) v_store(kept + chain * whole + (r * nv + v) * LANES, sum[r][v]);
         } else if (chains == 4) {
             UNROLL_FOR (size_t r = 0; r < mr; r++)
                 UNROLL_FOR (size_t v = 0; v < nv; v++) {
-                    const size_t at = (r * nv + v) * LANES;
-                    sum[r][v] = v_add(v_load(first + at), v_add(v_load(second + at), sum[r][v]));
+                    const T *const at = kept + (r * nv + v) * LANES;
+                    sum[r][v] = v_add(v_add(v_load(at), v_load(at + whole)), v_add(v_load(at + 2 * whole), sum[r][v]));
                 }
         }
     } while (++chain < chains);
+    if (TILE_DEPTH && to < p->depth) return;
     if (summing)
         UNROLL_FOR (size_t v = 0; v < nv; v++) finish(p->sums + v * LANES, total[v], v < nv - 1 ? LANES : n_last, p->learning_rate);
     tile_end(mr, nv, sum, p, i);
 }
 
 /* The same for A along depth and four chains, two of them at a time in registers, for half the rows: half as many sums pass through memory
- * (64 x 64, 256 rows, AVX-512: float32 22.7 us one by one, 20.8 us; float64 46.4 us, 41.0 us) */
+ * (64 x 64, 256 rows, AVX-512: float32 22.7 us one by one, 20.8 us; float64 46.4 us, 41.0 us; AVX2: 28.3 us, 25.2 us; 61.0 us, 53.1 us) */
 INLINE void tile_of_pairs(const size_t mr, const size_t nv, const panel_work *p, size_t i)
 {
     T kept[TILE_ROWS / 2 * PANEL]; /* chains 0 + 1 */
@@ -218,10 +243,11 @@ INLINE void tile_of_pairs(const size_t mr, const size_t nv, const panel_work *p,
     tile_end(mr, nv, sum[0], p, i);
 }
 
-/* All rows of a panel of nv vectors */
+/* Rows `first` to `end` of a panel of nv vectors */
 INLINE void tile_rows(const size_t nv, const int a_along_rows, panel_work *p)
 {
-    size_t i = 0, number = 0;
+    const size_t end = p->end;
+    size_t i = p->first, number = i / TILE_ROWS;
     if (MANY_REGISTERS && a_along_rows && p->sums) {
         if (p->rows >= TILE_ROWS) {
             tile(TILE_ROWS, nv, a_along_rows, SUM, p, 0, 0);
@@ -231,31 +257,31 @@ INLINE void tile_rows(const size_t nv, const int a_along_rows, panel_work *p)
             i = SUM_ROWS;
         }
     }
-    if (p->packed) {
+    if (p->packed && !i) {
         tile(TILE_ROWS, nv, a_along_rows, PACK, p, 0, 0);
         p->b = p->packed;
         p->b_step = nv * LANES;
         i = TILE_ROWS;
     }
-    for (; number < p->next_tiles && i + TILE_ROWS <= p->rows; i += TILE_ROWS) tile(TILE_ROWS, nv, a_along_rows, FETCH, p, i, number++);
+    for (; number < p->next_tiles && i + TILE_ROWS <= end; i += TILE_ROWS) tile(TILE_ROWS, nv, a_along_rows, FETCH, p, i, number++);
     /* A weight gradient's narrow panel leaves registers to spare: operands are then read once for twice the rows (a step of 4-32-16-4 on 10,000
      * rows, two threads: 485 us before, 447 us). */
     if (MANY_REGISTERS && a_along_rows && nv == 1)
-        for (; i + 2 * TILE_ROWS <= p->rows; i += 2 * TILE_ROWS) tile(2 * TILE_ROWS, nv, a_along_rows, PLAIN, p, i, 0);
-    if (MANY_REGISTERS && nv > 1 && !a_along_rows && p->chains == 4 && p->depth >= PAIRS_FROM)
-        for (; i + TILE_ROWS / 2 <= p->rows; i += TILE_ROWS / 2) tile_of_pairs(TILE_ROWS / 2, nv, p, i);
-    for (; i + TILE_ROWS <= p->rows; i += TILE_ROWS) tile(TILE_ROWS, nv, a_along_rows, PLAIN, p, i, 0);
+        for (; i + 2 * TILE_ROWS <= end; i += 2 * TILE_ROWS) tile(2 * TILE_ROWS, nv, a_along_rows, PLAIN, p, i, 0);
+    if (LANES > 1 && nv > 1 && !a_along_rows && p->chains == 4 && p->depth >= PAIRS_FROM && (MANY_REGISTERS || p->depth <= PAIRS_TO))
+        for (; i + TILE_ROWS / 2 <= end; i += TILE_ROWS / 2) tile_of_pairs(TILE_ROWS / 2, nv, p, i);
+    for (; i + TILE_ROWS <= end; i += TILE_ROWS) tile(TILE_ROWS, nv, a_along_rows, PLAIN, p, i, 0);
 #if TILE_ROWS > 4
-    if (i + 4 <= p->rows) {
+    if (i + 4 <= end) {
         tile(4, nv, a_along_rows, PLAIN, p, i, 0);
         i += 4;
     }
 #endif
-    if (i + 2 <= p->rows) {
+    if (i + 2 <= end) {
         tile(2, nv, a_along_rows, PLAIN, p, i, 0);
         i += 2;
     }
-    if (i < p->rows) tile(1, nv, a_along_rows, PLAIN, p, i, 0);
+    if (i < end) tile(1, nv, a_along_rows, PLAIN, p, i, 0);
 }
 
 static NOINLINE void tile_columns(size_t nv, int a_along_rows, panel_work *p)
@@ -265,9 +291,22 @@ static NOINLINE void tile_columns(size_t nv, int a_along_rows, panel_work *p)
         if (a_along_rows) tile_rows(VECTORS, 1, p);    \
         else tile_rows(VECTORS, 0, p);                 \
     }
-    if (nv == 1) PANEL_OF(1)
-    else if (nv == 2) PANEL_OF(2)
-    else PANEL_OF(3)
+    const T *const b = p->b;
+    const size_t b_step = p->b_step, rows = p->carried ? ROWS_CARRIED : p->rows, steps = p->carried ? TILE_DEPTH : p->depth;
+    for (p->first = 0; p->first < p->rows; p->first += rows) {
+        p->end = p->rows - p->first < rows ? p->rows : p->first + rows;
+        for (p->from = 0;; p->from = p->to) {
+            p->to = p->depth - p->from < steps ? p->depth : p->from + steps;
+            if (!p->first) { /* where it may be packed */
+                p->b = b;
+                p->b_step = b_step;
+            }
+            if (nv == 1) PANEL_OF(1)
+            else if (nv == 2) PANEL_OF(2)
+            else PANEL_OF(3)
+            if (p->to == p->depth) break;
+        }
+    }
 #undef PANEL_OF
 }
 
@@ -304,11 +343,34 @@ static void pack(size_t nv, size_t columns, size_t depth, const T *b, size_t b_s
     }
 }
 
+/* How many rows of an A along its rows are packed at a time, or 0: where steps are far apart, A shares few sets of each cache, and is fetched
+ * again for each panel (1024 x 1024, 256 rows, AVX2: 9463 us, packed 6959 us). */
+static size_t rows_packed(size_t rows, size_t columns, size_t depth)
+{
+    const size_t fitting = A_BYTES / (depth * sizeof(T) + 1) / A_ROWS * A_ROWS;
+    if (MANY_REGISTERS || depth < A_ROWS || columns < 8 * PANEL || rows < A_ROWS || fitting < 2 * A_ROWS) return 0;
+    return rows < fitting ? (rows + A_ROWS - 1) / A_ROWS * A_ROWS : fitting;
+}
+
+/* packed (groups, depth, A_ROWS) = A along its rows */
+static void pack_rows(size_t rows, size_t depth, const T *a, size_t a_step, T *packed)
+{
+    for (size_t i = 0; i < rows; i += A_ROWS, packed += depth * A_ROWS)
+        for (size_t k = 0; k < depth; k++)
+            for (size_t r = 0; r < A_ROWS && i + r < rows; r += LANES) {
+                const size_t n = rows - i - r;
+                const T *const from = a + k * a_step + i + r;
+                v_store(packed + k * A_ROWS + r, n >= LANES ? v_load(from) : v_load_n(from, n));
+            }
+}
+
+static size_t carried_scratch(size_t depth) { return TILE_DEPTH && depth > TILE_DEPTH ? 4 * ROWS_CARRIED * PANEL : 0; }
+
 /* Elements of scratch that product may use; the caller has checked that they can be counted. */
 static size_t product_scratch(size_t rows, size_t columns, size_t depth)
 {
-    const size_t panel = depth * PANEL, wide = rows > columns ? rows : columns;
-    const size_t line = 4 * (wide + LANES); /* a part of a product may be a single line */
+    const size_t panel = depth * PANEL + carried_scratch(depth) + rows_packed(rows, columns, depth) * depth;
+    const size_t line = 4 * ((rows > columns ? rows : columns) + LANES); /* a part of a product may be a single line */
     return panel > line ? panel : line;
 }
 
@@ -422,6 +484,52 @@ static void bias_gradient(size_t rows, size_t columns, const void *y_gradient, s
 #undef COLUMNS
 }
 
+/* Whether the first rows of each panel pack it */
+INLINE int packs_in_tile(size_t rows, size_t columns, size_t depth, size_t b_column)
+{
+    return columns * depth * sizeof(T) >= FAR && b_column == 1 && rows >= 2 * TILE_ROWS;
+}
+
+/* All panels of a product, of which `whole` has what they share, and where the first one begins */
+static void run_panels(size_t columns, size_t b_column, int a_along_rows, const panel_work *whole, T *scratch)
+{
+    const size_t rows = whole->rows, depth = whole->depth, b_step = whole->b_step;
+    const int b_far = columns * depth * sizeof(T) >= FAR;
+    for (size_t j = 0; j < columns; j += PANEL) {
+        const size_t n = columns - j < PANEL ? columns - j : PANEL, nv = (n + LANES - 1) / LANES;
+        panel_work work = *whole;
+        work.n_last = n - (nv - 1) * LANES;
+        work.b += j * b_column;
+        work.c += j;
+        if (work.start) work.start += j;
+        if (work.before) work.before += j;
+        if (work.factor) work.factor += j;
+        if (work.sums) work.sums += j;
+        if (work.sums_before) work.sums_before += j;
+        if (packs_in_tile(rows, columns, depth, b_column)) {
+            work.packed = scratch;
+        } else if (b_column != 1 || n % LANES || (rows >= 4 * TILE_ROWS && b_step * sizeof(T) >= B_FAR)) {
+            pack(nv, n, depth, work.b, b_step, b_column, scratch);
+            work.b = scratch;
+            work.b_step = nv * LANES;
+        }
+        if (b_far && j + PANEL < columns && (work.packed || work.b == scratch)) {
+            work.next = (const char *)(whole->b + (j + PANEL) * b_column);
+            work.next_tiles = PANEL * sizeof(T) / LINE_BYTES;
+            if (b_column == 1) { /* tile t fetches the t-th line of each row */
+                work.next_tile = LINE_BYTES;
+                work.next_chain = b_step * sizeof(T);
+                work.next_step = work.next_chain * work.chains;
+            } else { /* columns of B, which are rows in memory, one after the other */
+                work.next_step = LINE_BYTES;
+                work.next_chain = depth / work.chains * LINE_BYTES;
+                work.next_tile = depth * LINE_BYTES;
+            }
+        }
+        tile_columns(nv, a_along_rows, &work);
+    }
+}
+
 /* ---- any product ---------------------------------------------------------------------------------------------------------- */
 
 static void product(size_t rows, size_t columns, size_t depth, const void *a_, size_t a_row, size_t a_step, const void *b_, size_t b_step,
@@ -432,10 +540,10 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
     const T *a = a_, *factor = factor_;
     T *const scratch = scratch_;
     T *c = c_;
-    const int a_along_rows = a_step != 1 || before; /* rows of x one number apart, as in a window that slides, lie both ways */
-    const int b_far = columns * depth * sizeof(T) >= FAR, c_far = learning_rate && rows * columns * sizeof(T) > FAR;
-    const int pack_in_tile = b_far && b_column == 1 && rows >= 2 * TILE_ROWS;
-    const int sum_in_tile = MANY_REGISTERS && a_along_rows && rows >= SUM_ROWS && columns > 1 && depth > 1 && !pack_in_tile;
+    /* A lies along its rows in a weight gradient, which has one chain; rows of x one number apart, as in a window that slides, lie both ways. */
+    const int a_along_rows = a_step != 1 || before;
+    const int sum_in_tile = MANY_REGISTERS && a_along_rows && rows >= SUM_ROWS && columns > 1 && depth > 1 &&
+                            !packs_in_tile(rows, columns, depth, b_column);
     if (column_sums && !sum_in_tile) bias_gradient(depth, columns, b, b_step, column_sums_before, learning_rate, column_sums);
     if (product_by_lines(rows, columns, depth, a, a_row, a_step, b, b_step, b_column, start, before, chains, learning_rate, c, ld_c,
                          scratch)) {
@@ -451,47 +559,37 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
         c += 4 * done;
         if (factor) factor += 4 * done;
     }
-    for (size_t j = 0; j < columns; j += PANEL) {
-        const size_t n = columns - j < PANEL ? columns - j : PANEL, nv = (n + LANES - 1) / LANES;
-        panel_work work = {.rows = rows,
-                           .depth = depth,
-                           .chains = (size_t)chains,
-                           .n_last = n - (nv - 1) * LANES,
-                           .a = a,
-                           .a_stride = a_along_rows ? a_step : a_row,
-                           .b = b + j * b_column,
-                           .b_step = b_step,
-                           .start = start ? start + j : NULL,
-                           .before = before ? before + j : NULL,
-                           .learning_rate = learning_rate,
-                           .factor = factor ? factor + j : NULL,
-                           .c = c + j,
-                           .ld_c = ld_c,
-                           .fetch_c = c_far};
-        if (column_sums && sum_in_tile) {
-            work.sums = (T *)column_sums + j;
-            work.sums_before = column_sums_before ? (const T *)column_sums_before + j : NULL;
-        }
-        if (pack_in_tile) {
-            work.packed = scratch;
-        } else if (b_column != 1 || n % LANES || (rows >= 4 * TILE_ROWS && b_step * sizeof(T) >= 1024)) {
-            pack(nv, n, depth, work.b, b_step, b_column, scratch);
-            work.b = scratch;
-            work.b_step = nv * LANES;
-        }
-        if (b_far && j + PANEL < columns && (pack_in_tile || work.b == scratch)) {
-            work.next = (const char *)(b + (j + PANEL) * b_column);
-            work.next_tiles = PANEL * sizeof(T) / LINE_BYTES;
-            if (b_column == 1) { /* tile t fetches the t-th line of each row */
-                work.next_tile = LINE_BYTES;
-                work.next_chain = b_step * sizeof(T);
-                work.next_step = work.next_chain * (size_t)chains;
-            } else { /* columns of B, which are rows in memory, one after the other */
-                work.next_step = LINE_BYTES;
-                work.next_chain = depth / (size_t)chains * LINE_BYTES;
-                work.next_tile = depth * LINE_BYTES;
-            }
-        }
-        tile_columns(nv, a_along_rows, &work);
+    panel_work work = {.rows = rows,
+                       .depth = depth,
+                       .chains = (size_t)chains,
+                       .a = a,
+                       .a_stride = a_along_rows ? a_step : a_row,
+                       .b = b,
+                       .b_step = b_step,
+                       .start = start,
+                       .before = before,
+                       .learning_rate = learning_rate,
+                       .factor = factor,
+                       .c = c,
+                       .ld_c = ld_c,
+                       .fetch_c = learning_rate && rows * columns * sizeof(T) > FAR,
+                       .sums_before = sum_in_tile ? column_sums_before : NULL,
+                       .sums = sum_in_tile ? column_sums : NULL,
+                       .carried = carried_scratch(depth) ? scratch + depth * PANEL : NULL};
+    const size_t each = a_along_rows && a_step * sizeof(T) >= A_FAR ? rows_packed(rows, columns, depth) : 0;
+    if (!each) {
+        run_panels(columns, b_column, a_along_rows, &work, scratch);
+        return;
+    }
+    T *const packed = scratch + depth * PANEL + carried_scratch(depth);
+    work.a = packed;
+    work.a_stride = A_ROWS;
+    work.a_group = depth * A_ROWS;
+    for (size_t i = 0; i < rows; i += each) {
+        work.rows = rows - i < each ? rows - i : each;
+        work.before = before ? before + i * ld_c : NULL;
+        work.c = c + i * ld_c;
+        pack_rows(work.rows, depth, a + i, a_step, packed);
+        run_panels(columns, b_column, a_along_rows, &work, scratch);
     }
 }
