@@ -32,13 +32,17 @@
 #define PREFETCH(address) ((void)(address))
 #endif
 
-/* UNROLL_FOR (...) for a loop of constant length: arrays indexed by its variable then live in registers. */
+/* UNROLL_FOR (...) for a loop of constant length: arrays indexed by its variable then live in registers. BY_FOUR_FOR (...) for a loop of any
+ * length, four turns at a time. */
 #if defined(__clang__)
 #define UNROLL_FOR PYNN_PRAGMA(unroll) for
+#define BY_FOUR_FOR PYNN_PRAGMA(unroll 4) for
 #elif defined(__GNUC__)
 #define UNROLL_FOR PYNN_PRAGMA(GCC unroll 64) for
+#define BY_FOUR_FOR PYNN_PRAGMA(GCC unroll 4) for
 #else
 #define UNROLL_FOR for
+#define BY_FOUR_FOR for
 #endif
 
 /* TARGET_BEGIN("avx2,fma") ... TARGET_END: functions between them may use those instructions. */

@@ -13,6 +13,7 @@
  * along `depth` can be read as it lies, four numbers of a row at a time.
  */
 #define tile F(tile)
+#define tile_step F(tile_step)
 #define tile_end F(tile_end)
 #define tile_of_pairs F(tile_of_pairs)
 #define tile_rows F(tile_rows)
@@ -34,6 +35,7 @@
 #define FETCH F(FETCH)
 #define PACK F(PACK)
 #define SUM F(SUM)
+#define FROM_PACKED F(FROM_PACKED)
 #define SUM_ROWS F(SUM_ROWS)
 #define ROWS_CARRIED F(ROWS_CARRIED)
 #define A_ROWS F(A_ROWS)
@@ -59,6 +61,7 @@ enum {
     FETCH = 1, /* the next panel is fetched into cache */
     PACK = 2,  /* this panel is packed while it is used */
     SUM = 3,   /* its columns are added up */
+    FROM_PACKED = 4, /* it was packed before, and is read at constant distances, by fewer instructions */
     SUM_ROWS = 4, /* with fewer rows of C this would take as long as by itself */
     B_FAR = MANY_REGISTERS ? 1024 : 512, /* bytes between rows of B, of which a level 1 cache then holds few */
     A_FAR = 2048, /* bytes between steps of an A along its rows, */
@@ -113,16 +116,31 @@ INLINE void tile_end(const size_t mr, const size_t nv, V (*sum)[TILE_VECTORS], c
         UNROLL_FOR (size_t v = 0; v < nv; v++) finish(c + r * ld_c + v * LANES, sum[r][v], v < nv - 1 ? LANES : n_last, p->learning_rate);
 }
 
-/* One block of C in registers: mr rows from row i, nv vectors of columns; doing nothing (PLAIN), FETCH, PACK or SUM besides */
+/* Step k of a tile, bv its row of B */
+INLINE void tile_step(const size_t mr, const size_t nv, const int a_along_rows, const T *a, size_t a_stride, const T *const *row, size_t k,
+                      const V *bv, V (*sum)[TILE_VECTORS])
+{
+    UNROLL_FOR (size_t r = 0; r < mr; r++) {
+        const V ark = v_set1(a_along_rows ? a[k * a_stride + r] : row[r][k]);
+        UNROLL_FOR (size_t v = 0; v < nv; v++) sum[r][v] = v_fma(ark, bv[v], sum[r][v]);
+    }
+}
+
+/* One block of C in registers: mr rows from row i, nv vectors of columns; doing nothing (PLAIN), FETCH, PACK or SUM besides, or FROM_PACKED,
+ * which has four chains unless A lies along its rows (128 x 128, 256 rows, AVX2: 1.11 million instructions, 1.25 otherwise, which is what counts
+ * where another thread has half of the core) */
 INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const int doing, const panel_work *p, size_t i, size_t number)
 {
-    const int fetching = doing == FETCH, packing = doing == PACK, summing = doing == SUM;
+    const int fetching = doing == FETCH, packing = doing == PACK, summing = doing == SUM, from_packed = doing == FROM_PACKED;
     T on_stack[3 * TILE_ROWS * PANEL]; /* three chains, while the registers hold the fourth */
     T *const kept = TILE_DEPTH && p->carried ? p->carried + (i - p->first) * 4 * PANEL : on_stack;
     const size_t whole = mr * nv * LANES, from = TILE_DEPTH ? p->from : 0, to = TILE_DEPTH ? p->to : p->depth;
     V sum[2 * TILE_ROWS][TILE_VECTORS], total[TILE_VECTORS];
     const T *row[2 * TILE_ROWS];
-    const size_t chains = a_along_rows ? 1 : p->chains, b_step = p->b_step, a_stride = p->a_stride, n_last = p->n_last;
+    const size_t chains = a_along_rows  ? 1
+                          : from_packed ? 4
+                                        : p->chains,
+                 b_step = from_packed ? nv * LANES : p->b_step, a_stride = p->a_stride, n_last = p->n_last;
     const T *const a = !a_along_rows ? p->a + i * a_stride : p->a_group ? p->a + i / A_ROWS * p->a_group + i % A_ROWS : p->a + i;
     T *const c = p->c + i * p->ld_c;
     UNROLL_FOR (size_t r = 0; r < mr; r++) row[r] = a_along_rows ? a + r : a + r * a_stride;
@@ -156,7 +174,14 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
         const T *bk = p->b + (from + chain) * b_step;
         T *packed = packing ? p->packed + (from + chain) * nv * LANES : NULL;
         const char *next = fetching ? p->next + number * p->next_tile + chain * p->next_chain + from / chains * p->next_step : NULL;
-        for (size_t k = from + chain; k < to; k += chains, bk += chains * b_step) {
+        size_t k = from + chain;
+        if (from_packed) BY_FOUR_FOR(; k < to; k += chains, bk += chains * b_step)
+            {
+                V bv[TILE_VECTORS];
+                UNROLL_FOR (size_t v = 0; v < nv; v++) bv[v] = v_load(bk + v * LANES);
+                tile_step(mr, nv, a_along_rows, a, a_stride, row, k, bv, sum);
+            }
+        for (; k < to; k += chains, bk += chains * b_step) {
             V bv[TILE_VECTORS];
             if (fetching) {
                 PREFETCH(next);
@@ -174,10 +199,7 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
             }
             if (summing)
                 UNROLL_FOR (size_t v = 0; v < nv; v++) total[v] = v_add(total[v], bv[v]);
-            UNROLL_FOR (size_t r = 0; r < mr; r++) {
-                const V ark = v_set1(a_along_rows ? a[k * a_stride + r] : row[r][k]);
-                UNROLL_FOR (size_t v = 0; v < nv; v++) sum[r][v] = v_fma(ark, bv[v], sum[r][v]);
-            }
+            tile_step(mr, nv, a_along_rows, a, a_stride, row, k, bv, sum);
         }
         if (chain + 1 < chains || (TILE_DEPTH && to < p->depth)) {
             UNROLL_FOR (size_t r = 0; r < mr; r++)
@@ -270,6 +292,8 @@ INLINE void tile_rows(const size_t nv, const int a_along_rows, panel_work *p)
         for (; i + 2 * TILE_ROWS <= end; i += 2 * TILE_ROWS) tile(2 * TILE_ROWS, nv, a_along_rows, PLAIN, p, i, 0);
     if (LANES > 1 && nv > 1 && !a_along_rows && p->chains == 4 && p->depth >= PAIRS_FROM && (MANY_REGISTERS || p->depth <= PAIRS_TO))
         for (; i + TILE_ROWS / 2 <= end; i += TILE_ROWS / 2) tile_of_pairs(TILE_ROWS / 2, nv, p, i);
+    if (!MANY_REGISTERS && p->b_step == nv * LANES && (a_along_rows || p->chains == 4))
+        for (; i + TILE_ROWS <= end; i += TILE_ROWS) tile(TILE_ROWS, nv, a_along_rows, FROM_PACKED, p, i, 0);
     for (; i + TILE_ROWS <= end; i += TILE_ROWS) tile(TILE_ROWS, nv, a_along_rows, PLAIN, p, i, 0);
 #if TILE_ROWS > 4
     if (i + 4 <= end) {
