@@ -2,6 +2,7 @@
  * sample made of them. The order of operations is that of products.h; only what is read when, and what is kept in registers, differs.
  */
 #define dot_sum F(dot_sum)
+#define units_at_once F(units_at_once)
 #define product_dot F(product_dot)
 #define product_line F(product_line)
 #define line_tile F(line_tile)
@@ -18,9 +19,11 @@
 #define line_forward F(line_forward)
 #define line_backward F(line_backward)
 
-/* Above this many elements, which no level 2 cache of today holds for long, a matrix times a vector is read in whole rows: a tile of columns
- * reads 256 bytes of each row, which neither prefetchers nor the TLB like (1024 x 1024 float32: 66 us, in rows 52 us; 512 x 512: 10.3 and 11.6). */
-enum { LINE_STREAM = 1024 * 1024 / sizeof(T) };
+/* Above this many elements a matrix times a vector is read in whole rows: a tile of columns reads 128 or 256 bytes of each row, which neither
+ * prefetchers nor the TLB like. With 32 registers, what no level 2 cache of today holds for long (1024 x 1024 float32: 66 us, in rows 52 us;
+ * 512 x 512: 10.3 and 11.6); with 16, whose tile is half as wide, what no level 1 cache holds (512 x 512, AVX2: 21 us, in rows 16; 200 x 200:
+ * 2.1 and 1.9). */
+enum { LINE_STREAM = (MANY_REGISTERS ? 1024 : 128) * 1024 / sizeof(T) };
 
 /* What becomes of a finished sum: C = sum, or, given a learning rate, C = C - learning_rate sum. */
 INLINE void finish(T *c, V sum, size_t n, const T *learning_rate)
@@ -87,9 +90,12 @@ INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, si
     }
 }
 
-/* Rows so many bytes apart share so few sets of a level 1 cache that what is fetched ahead for sixteen of them drives itself out. */
+/* Units of rows that are read at a time: four, or, where rows are so many bytes apart that they share few sets of a level 1 cache, those that make
+ * eight rows, for what is fetched ahead for sixteen drives itself out (512 x 512, AVX2, float32: four rows 22.8 us, eight 17.3). */
 enum { F(FAR_APART) = 2048 };
 #define FAR_APART F(FAR_APART)
+
+INLINE size_t units_at_once(size_t ld) { return 4 * DOT_ROWS > 8 && ld * sizeof(T) >= FAR_APART ? 2 : 4; }
 
 /* C (columns) = start + A (depth) B, B[k, j] at b[j * ld + k], four chains; sums go to c, c_step apart */
 static void product_dot(size_t columns, size_t depth, const T *a, const T *b, size_t ld, const T *start, size_t start_step, T *c,
@@ -99,7 +105,7 @@ static void product_dot(size_t columns, size_t depth, const T *a, const T *b, si
     for (size_t j = 0; j < columns;) {
         const T *const from = start ? start + j * start_step : NULL;
         size_t n = columns - j;
-        if (n >= 4 * DOT_ROWS && ld * sizeof(T) < FAR_APART) {
+        if (n >= 4 * DOT_ROWS && units_at_once(ld) == 4) {
             n = 4 * DOT_ROWS;
             dot_sum(4, depth, a, b + j * ld, ld, from, start_step, sums);
         } else if (n >= 2 * DOT_ROWS) {
@@ -355,7 +361,7 @@ static void line_backward(size_t in, size_t out, const void *weight, size_t ld, 
     const int chains = out >= CHAINS_FROM ? 4 : 1;
     /* Each row of W is read once, used for dx, and written while it is in cache. */
     if (order == PYNN_IN_MAJOR) {
-        const size_t rows = !dx || chains == 1 ? LANES : (ld * sizeof(T) < FAR_APART ? 4 : 2) * DOT_ROWS;
+        const size_t rows = !dx || chains == 1 ? LANES : units_at_once(ld) * DOT_ROWS;
         for (size_t i = 0; i < in; i += rows) {
             const size_t n = in - i < rows ? in - i : rows;
             if (dx && chains == 1) v_store(dx + i, sum_across(n, out, w + i * ld, ld, dy));
