@@ -270,14 +270,19 @@ INLINE void update_line(size_t columns, T a, const T *b, const T *learning_rate,
 {
     const V av = v_set1(a);
     size_t j = 0;
-    for (; j + LANES <= columns; j += LANES) finish(c + j, v_fma(av, v_load(b + j), v_zero()), LANES, learning_rate);
+    BY_FOUR_FOR(; j + LANES <= columns; j += LANES) finish(c + j, v_fma(av, v_load(b + j), v_zero()), LANES, learning_rate);
     if (j < columns) finish(c + j, v_fma(av, v_load_n(b + j, columns - j), v_zero()), columns - j, learning_rate);
 }
 
 /* C (rows, columns) = A (rows) B (columns), or C -= rate A B; row after row, since eight rows of a large C would share cache sets */
 static void outer(size_t rows, size_t columns, const T *a, size_t a_row, const T *b, const T *learning_rate, T *c, size_t ld_c)
 {
-    for (size_t i = 0; i < rows; i++) update_line(columns, a[i * a_row], b, learning_rate, c + i * ld_c);
+    /* A copy, which C cannot overlap: else the rate is loaded and negated again for each vector. */
+    const T rate = learning_rate ? *learning_rate : 0;
+    if (learning_rate)
+        for (size_t i = 0; i < rows; i++) update_line(columns, a[i * a_row], b, &rate, c + i * ld_c);
+    else
+        for (size_t i = 0; i < rows; i++) update_line(columns, a[i * a_row], b, NULL, c + i * ld_c);
 }
 
 /* ---- a layer's work for one sample ------------------------------------------------------------------------------------

@@ -112,8 +112,10 @@ INLINE void tile_end(const size_t mr, const size_t nv, V (*sum)[TILE_VECTORS], c
                 sum[r][v] = v_mul(v < nv - 1 || n_last == LANES ? v_load(f) : v_load_n(f, n_last), sum[r][v]);
             }
     }
+    const T rate = p->learning_rate ? *p->learning_rate : 0; /* a copy, which C cannot overlap */
+    const T *const learning_rate = p->learning_rate ? &rate : NULL;
     UNROLL_FOR (size_t r = 0; r < mr; r++)
-        UNROLL_FOR (size_t v = 0; v < nv; v++) finish(c + r * ld_c + v * LANES, sum[r][v], v < nv - 1 ? LANES : n_last, p->learning_rate);
+        UNROLL_FOR (size_t v = 0; v < nv; v++) finish(c + r * ld_c + v * LANES, sum[r][v], v < nv - 1 ? LANES : n_last, learning_rate);
 }
 
 /* Step k of a tile, bv its row of B */
