@@ -44,7 +44,9 @@
 #define B_FAR F(B_FAR)
 #define PAIRS_TO F(PAIRS_TO)
 #define carried_scratch F(carried_scratch)
+#define packs_rows F(packs_rows)
 #define rows_packed F(rows_packed)
+#define rows_scratch F(rows_scratch)
 #define pack_rows F(pack_rows)
 #define packs_in_tile F(packs_in_tile)
 #define run_panels F(run_panels)
@@ -369,13 +371,27 @@ static void pack(size_t nv, size_t columns, size_t depth, const T *b, size_t b_s
     }
 }
 
-/* How many rows of an A along its rows are packed at a time, or 0: where steps are far apart, A shares few sets of each cache, and is fetched
- * again for each panel (1024 x 1024, 256 rows, AVX2: 9463 us, packed 6959 us). */
+/* Whether rows of an A along its rows, whose steps are far apart, are packed: they share few sets of each cache, and would be fetched again for
+ * each panel (1024 x 1024, 256 rows, AVX2: 9463 us, packed 6959 us) */
+INLINE int packs_rows(size_t rows, size_t columns, size_t depth)
+{
+    return !MANY_REGISTERS && depth >= A_ROWS && columns >= 8 * PANEL && rows >= A_ROWS;
+}
+
+/* How many at a time; 0 where so few fit that it does not pay */
 static size_t rows_packed(size_t rows, size_t columns, size_t depth)
 {
     const size_t fitting = A_BYTES / (depth * sizeof(T) + 1) / A_ROWS * A_ROWS;
-    if (MANY_REGISTERS || depth < A_ROWS || columns < 8 * PANEL || rows < A_ROWS || fitting < 2 * A_ROWS) return 0;
+    if (!packs_rows(rows, columns, depth) || fitting < 2 * A_ROWS) return 0;
     return rows < fitting ? (rows + A_ROWS - 1) / A_ROWS * A_ROWS : fitting;
+}
+
+/* Elements for them, of a product of this depth or of less, of which more rows may fit */
+static size_t rows_scratch(size_t rows, size_t columns, size_t depth)
+{
+    const size_t most = A_BYTES / sizeof(T), groups = (rows + A_ROWS - 1) / A_ROWS;
+    if (!packs_rows(rows, columns, depth)) return 0;
+    return groups >= most / A_ROWS / depth ? most : groups * A_ROWS * depth;
 }
 
 /* packed (groups, depth, A_ROWS) = A along its rows */
@@ -392,10 +408,10 @@ static void pack_rows(size_t rows, size_t depth, const T *a, size_t a_step, T *p
 
 static size_t carried_scratch(size_t depth) { return TILE_DEPTH && depth > TILE_DEPTH ? 4 * ROWS_CARRIED * PANEL : 0; }
 
-/* Elements of scratch that product may use; the caller has checked that they can be counted. */
+/* Elements of scratch that product may use, also if it is smaller in any size; the caller has checked that they can be counted. */
 static size_t product_scratch(size_t rows, size_t columns, size_t depth)
 {
-    const size_t panel = depth * PANEL + carried_scratch(depth) + rows_packed(rows, columns, depth) * depth;
+    const size_t panel = depth * PANEL + carried_scratch(depth) + rows_scratch(rows, columns, depth);
     const size_t line = 4 * ((rows > columns ? rows : columns) + LANES); /* a part of a product may be a single line */
     return panel > line ? panel : line;
 }
@@ -614,6 +630,7 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
     for (size_t i = 0; i < rows; i += each) {
         work.rows = rows - i < each ? rows - i : each;
         work.before = before ? before + i * ld_c : NULL;
+        work.factor = factor ? factor + i * ld_c : NULL;
         work.c = c + i * ld_c;
         pack_rows(work.rows, depth, a + i, a_step, packed);
         run_panels(columns, b_column, a_along_rows, &work, scratch);

@@ -3,6 +3,7 @@
  * the pages around the arrays do. */
 #include <math.h>
 
+#include "kernels.h"
 #include "pynn.h"
 
 #include "memory.h"
@@ -143,6 +144,15 @@ static void all_products(int dtype, results *r)
     for (size_t i = 0; i < COUNT(large); i++)
         for (int order = 0; order < 2 && large[i][0] * large[i][1] * large[i][2] <= most_work; order++)
             products(dtype, order, large[i][0], large[i][1], large[i][2], i % 2, (int)i % 2, r);
+}
+
+/* A workspace is counted for the largest batch, and smaller ones use it too. */
+static void scratch_is_enough_for_less(int dtype)
+{
+    for (size_t depth = 1, before = 0, bytes; depth < 1100; depth++, before = bytes) {
+        check(pynn_product_scratch(dtype, 520, 200, depth, &bytes) == PYNN_OK, "status", 520, 200, depth);
+        check(bytes >= before, "less depth needs more scratch", 520, 200, depth);
+    }
 }
 
 /* ---- elementwise --------------------------------------------------------------------------------------------------------- */
@@ -415,6 +425,9 @@ static void all_networks(int dtype, results *r)
     static const size_t wide[] = {32, 4200};
     network(dtype, wide, 1, 0, 33, 32, 1, r);
     network(dtype, wide, 1, 0, 65, 64, 1, r);
+    /* A smaller last batch, of which more rows are packed at a time than of those before */
+    static const size_t apart[] = {520, 200};
+    network(dtype, apart, 1, 0, 585, 293, 1, r);
 }
 
 static void refusals(void)
@@ -463,6 +476,7 @@ int main(int count, char **arguments)
                 state = 1;
                 r[dtype].used = 0;
                 all_products(dtype, &r[dtype]);
+                scratch_is_enough_for_less(dtype);
                 for (size_t i = 0; i < COUNT(LENGTHS); i++)
                     for (int at_end = 0; at_end < 2; at_end++) elementwise(dtype, LENGTHS[i], at_end, &r[dtype]);
                 all_rows(dtype, &r[dtype]);
