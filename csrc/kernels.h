@@ -64,7 +64,7 @@ pynn_product pynn_weight_gradient_product(size_t rows, size_t in, size_t out, co
 pynn_product pynn_bias_gradient_product(size_t rows, size_t out, const void *y_gradient, size_t ld_y_gradient, void *bias_gradient,
                                         const void *learning_rate);
 
-/* Bytes of scratch per thread that a product may use; PYNN_TOO_LARGE where they cannot be counted. */
+/* Bytes of scratch per thread that a product may use, or one that is smaller in any size; PYNN_TOO_LARGE where they cannot be counted. */
 int pynn_product_scratch(int dtype, size_t rows, size_t columns, size_t depth, size_t *bytes);
 enum {
     PYNN_MOST_PRODUCTS = 3,

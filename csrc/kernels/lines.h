@@ -270,7 +270,7 @@ INLINE void update_line(size_t columns, T a, const T *b, const T *learning_rate,
 {
     const V av = v_set1(a);
     size_t j = 0;
-    BY_FOUR_FOR(; j + LANES <= columns; j += LANES) finish(c + j, v_fma(av, v_load(b + j), v_zero()), LANES, learning_rate);
+    BY_FOUR_FOR (; j + LANES <= columns; j += LANES) finish(c + j, v_fma(av, v_load(b + j), v_zero()), LANES, learning_rate);
     if (j < columns) finish(c + j, v_fma(av, v_load_n(b + j, columns - j), v_zero()), columns - j, learning_rate);
 }
 

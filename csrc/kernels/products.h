@@ -179,8 +179,8 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
         T *packed = packing ? p->packed + (from + chain) * nv * LANES : NULL;
         const char *next = fetching ? p->next + number * p->next_tile + chain * p->next_chain + from / chains * p->next_step : NULL;
         size_t k = from + chain;
-        if (from_packed) BY_FOUR_FOR(; k < to; k += chains, bk += chains * b_step)
-            {
+        if (from_packed)
+            BY_FOUR_FOR (; k < to; k += chains, bk += chains * b_step) {
                 V bv[TILE_VECTORS];
                 UNROLL_FOR (size_t v = 0; v < nv; v++) bv[v] = v_load(bk + v * LANES);
                 tile_step(mr, nv, a_along_rows, a, a_stride, row, k, bv, sum);

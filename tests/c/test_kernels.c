@@ -149,6 +149,7 @@ static void all_products(int dtype, results *r)
 /* A workspace is counted for the largest batch, and smaller ones use it too. */
 static void scratch_is_enough_for_less(int dtype)
 {
+    doing = "product_scratch";
     for (size_t depth = 1, before = 0, bytes; depth < 1100; depth++, before = bytes) {
         check(pynn_product_scratch(dtype, 520, 200, depth, &bytes) == PYNN_OK, "status", 520, 200, depth);
         check(bytes >= before, "less depth needs more scratch", 520, 200, depth);
