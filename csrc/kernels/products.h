@@ -69,7 +69,7 @@ enum {
     A_FAR = 2048, /* bytes between steps of an A along its rows, */
     A_ROWS = 16, /* of which so many are packed beside each other, */
     A_BYTES = 128 * 1024, /* and of all of them what stays in a level 2 cache with panels of B */
-    ROWS_CARRIED = 16 * TILE_ROWS,
+    ROWS_CARRIED = 16 * TILE_ROWS, /* at a time, with a deep panel in parts */
 };
 
 /* ---- matrix times matrix -------------------------------------------------------------------------------------------- */
