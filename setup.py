@@ -3,6 +3,7 @@
 import os
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 from setuptools import setup
@@ -10,14 +11,15 @@ from setuptools.command.build_ext import build_ext
 
 
 class BuildSideBySide(build_ext):
-    """Compiles as many files at a time as there are processors: three of csrc/isa take half a minute each, which is most of the build."""
+    """Compiles as many files at a time as there are processors: three of csrc/isa are most of the build, half a minute each."""
 
     def build_extensions(self) -> None:
+        """Have the compiler's own method take the sources one by one, in threads, which wait for its processes."""
         compile_in_turn = self.compiler.compile
 
         def compile_side_by_side(sources: list[str], **options: Any) -> list[str]:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                return sum(pool.map(lambda source: compile_in_turn([source], **options), sources), [])
+                return list(chain.from_iterable(pool.map(lambda source: compile_in_turn([source], **options), sources)))
 
         self.compiler.compile = compile_side_by_side
         super().build_extensions()
