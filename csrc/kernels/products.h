@@ -49,6 +49,12 @@
 #define rows_scratch F(rows_scratch)
 #define pack_rows F(pack_rows)
 #define packs_in_tile F(packs_in_tile)
+#define PANELS_AT_ONCE F(PANELS_AT_ONCE)
+#define ROWS_AHEAD F(ROWS_AHEAD)
+#define packs_panels F(packs_panels)
+#define panels_packed F(panels_packed)
+#define panels_scratch F(panels_scratch)
+#define pack_panels F(pack_panels)
 #define run_panels F(run_panels)
 #define panel_work F(panel_work)
 
@@ -70,12 +76,14 @@ enum {
     A_ROWS = 16, /* of which so many are packed beside each other, */
     A_BYTES = 128 * 1024, /* and of all of them what stays in a level 2 cache with panels of B */
     ROWS_CARRIED = 16 * TILE_ROWS, /* at a time, with a deep panel in parts */
+    PANELS_AT_ONCE = 4, /* packed at most, beside each other in rows of B, */
+    ROWS_AHEAD = 16, /* of which so many are asked of memory ahead */
 };
 
 /* ---- matrix times matrix -------------------------------------------------------------------------------------------- */
 
 /* A panel of up to PANEL columns of C, and what is done besides while it is computed. Its first rows may pack a B that is far away, so that
- * FMAs hide the wait for it (1024 x 1024, 32 rows, float32, two threads: 440 us packed before, 360 us). Others fetch into cache C itself,
+ * FMAs hide the wait for it (1024 x 1024, 32 rows, float32, two threads, AVX-512: 440 us packed before, 360 us). Others fetch into cache C itself,
  * and the panel of B after this one, a line with each step, since prefetchers do not foresee where it begins in each row.
  *
  * Where an instruction set has a TILE_DEPTH, a deeper panel is taken in parts that stay in a level 1 cache, ROWS_CARRIED rows at a time, and
@@ -283,7 +291,7 @@ INLINE void tile_rows(const size_t nv, const int a_along_rows, panel_work *p)
             i = SUM_ROWS;
         }
     }
-    if (p->packed && !i) {
+    if (!TILE_DEPTH && p->packed) {
         tile(TILE_ROWS, nv, a_along_rows, PACK, p, 0, 0);
         p->b = p->packed;
         p->b_step = nv * LANES;
@@ -319,16 +327,11 @@ static NOINLINE void tile_columns(size_t nv, int a_along_rows, panel_work *p)
         if (a_along_rows) tile_rows(VECTORS, 1, p);    \
         else tile_rows(VECTORS, 0, p);                 \
     }
-    const T *const b = p->b;
-    const size_t b_step = p->b_step, rows = p->carried ? ROWS_CARRIED : p->rows, steps = p->carried ? TILE_DEPTH : p->depth;
+    const size_t rows = p->carried ? ROWS_CARRIED : p->rows, steps = p->carried ? TILE_DEPTH : p->depth;
     for (p->first = 0; p->first < p->rows; p->first += rows) {
         p->end = p->rows - p->first < rows ? p->rows : p->first + rows;
         for (p->from = 0;; p->from = p->to) {
             p->to = p->depth - p->from < steps ? p->depth : p->from + steps;
-            if (!p->first) { /* where it may be packed */
-                p->b = b;
-                p->b_step = b_step;
-            }
             if (nv == 1) PANEL_OF(1)
             else if (nv == 2) PANEL_OF(2)
             else PANEL_OF(3)
@@ -368,6 +371,35 @@ static void pack(size_t nv, size_t columns, size_t depth, const T *b, size_t b_s
                 for (size_t i = 0; i < m; i++) v_store(packed + (k + i) * width + j, block[i]);
             }
         }
+    }
+}
+
+/* Whether panels of B are packed PANELS_AT_ONCE: a narrow strip of far rows takes part of each line, and prefetchers do not foresee the next row
+ * (AVX2, 32 rows, float32: 2048 x 2048 5786 us with one panel packed by its first rows, 4712 us; float64 12378 us, 9660 us) */
+INLINE int packs_panels(size_t columns, size_t depth) { return TILE_DEPTH && columns * depth * sizeof(T) >= FAR; }
+
+/* How many: as many as FAR bytes hold */
+static size_t panels_packed(size_t depth)
+{
+    const size_t fitting = FAR / (depth * PANEL * sizeof(T) + 1);
+    return fitting < 1 ? 1 : fitting < PANELS_AT_ONCE ? fitting : PANELS_AT_ONCE;
+}
+
+/* Elements for panels of B, of a product of this depth or of less, of which more panels may fit */
+static size_t panels_scratch(size_t columns, size_t depth)
+{
+    const size_t most = FAR / sizeof(T), wanted = PANELS_AT_ONCE * depth * PANEL, one = depth * PANEL;
+    if (!packs_panels(columns, depth) || one >= most) return one;
+    return wanted < most ? wanted : most;
+}
+
+/* packed (columns / PANEL, depth, PANEL) = whole panels of a B along its columns */
+static void pack_panels(size_t columns, size_t depth, const T *b, size_t b_step, T *packed)
+{
+    for (size_t k = 0; k < depth; k++, b += b_step, packed += PANEL) {
+        for (size_t j = 0; j < columns; j += LINE_BYTES / sizeof(T)) PREFETCH(b + ROWS_AHEAD * b_step + j);
+        for (size_t j = 0; j < columns; j += PANEL)
+            UNROLL_FOR (size_t v = 0; v < TILE_VECTORS; v++) v_store(packed + j * depth + v * LANES, v_load(b + j + v * LANES));
     }
 }
 
@@ -411,7 +443,7 @@ static size_t carried_scratch(size_t depth) { return TILE_DEPTH && depth > TILE_
 /* Elements of scratch that product may use, also if it is smaller in any size; the caller has checked that they can be counted. */
 static size_t product_scratch(size_t rows, size_t columns, size_t depth)
 {
-    const size_t panel = depth * PANEL + carried_scratch(depth) + rows_scratch(rows, columns, depth);
+    const size_t panel = panels_scratch(columns, depth) + carried_scratch(depth) + rows_scratch(rows, columns, depth);
     const size_t line = 4 * ((rows > columns ? rows : columns) + LANES); /* a part of a product may be a single line */
     return panel > line ? panel : line;
 }
@@ -529,7 +561,7 @@ static void bias_gradient(size_t rows, size_t columns, const void *y_gradient, s
 /* Whether the first rows of each panel pack it */
 INLINE int packs_in_tile(size_t rows, size_t columns, size_t depth, size_t b_column)
 {
-    return columns * depth * sizeof(T) >= FAR && b_column == 1 && rows >= 2 * TILE_ROWS;
+    return !TILE_DEPTH && columns * depth * sizeof(T) >= FAR && b_column == 1 && rows >= 2 * TILE_ROWS;
 }
 
 /* All panels of a product, of which `whole` has what they share, and where the first one begins */
@@ -537,6 +569,7 @@ static void run_panels(size_t columns, size_t b_column, int a_along_rows, const 
 {
     const size_t rows = whole->rows, depth = whole->depth, b_step = whole->b_step;
     const int b_far = columns * depth * sizeof(T) >= FAR;
+    const size_t at_once = packs_panels(columns, depth) && b_column == 1 && rows >= 2 * TILE_ROWS ? panels_packed(depth) * PANEL : 0;
     for (size_t j = 0; j < columns; j += PANEL) {
         const size_t n = columns - j < PANEL ? columns - j : PANEL, nv = (n + LANES - 1) / LANES;
         panel_work work = *whole;
@@ -550,12 +583,17 @@ static void run_panels(size_t columns, size_t b_column, int a_along_rows, const 
         if (work.sums_before) work.sums_before += j;
         if (packs_in_tile(rows, columns, depth, b_column)) {
             work.packed = scratch;
+        } else if (at_once && n == PANEL) {
+            const size_t left = (columns - j) / PANEL * PANEL;
+            if (j % at_once == 0) pack_panels(left < at_once ? left : at_once, depth, work.b, b_step, scratch);
+            work.b = scratch + j % at_once * depth;
+            work.b_step = PANEL;
         } else if (b_column != 1 || n % LANES || (rows >= 4 * TILE_ROWS && b_step * sizeof(T) >= B_FAR)) {
             pack(nv, n, depth, work.b, b_step, b_column, scratch);
             work.b = scratch;
             work.b_step = nv * LANES;
         }
-        if (b_far && j + PANEL < columns && (work.packed || work.b == scratch)) {
+        if (b_far && !at_once && j + PANEL < columns && (work.packed || work.b == scratch)) {
             work.next = (const char *)(whole->b + (j + PANEL) * b_column);
             work.next_tiles = PANEL * sizeof(T) / LINE_BYTES;
             if (b_column == 1) { /* tile t fetches the t-th line of each row */
@@ -617,13 +655,13 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
                        .fetch_c = learning_rate && rows * columns * sizeof(T) > FAR,
                        .sums_before = sum_in_tile ? column_sums_before : NULL,
                        .sums = sum_in_tile ? column_sums : NULL,
-                       .carried = carried_scratch(depth) ? scratch + depth * PANEL : NULL};
+                       .carried = carried_scratch(depth) ? scratch + panels_scratch(columns, depth) : NULL};
     const size_t each = a_along_rows && a_step * sizeof(T) >= A_FAR ? rows_packed(rows, columns, depth) : 0;
     if (!each) {
         run_panels(columns, b_column, a_along_rows, &work, scratch);
         return;
     }
-    T *const packed = scratch + depth * PANEL + carried_scratch(depth);
+    T *const packed = scratch + panels_scratch(columns, depth) + carried_scratch(depth);
     work.a = packed;
     work.a_stride = A_ROWS;
     work.a_group = depth * A_ROWS;
