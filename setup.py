@@ -21,7 +21,8 @@ class BuildSideBySide(build_ext):
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 return list(chain.from_iterable(pool.map(lambda source: compile_in_turn([source], **options), sources)))
 
-        self.compiler.compile = compile_side_by_side
+        if os.name == "posix":  # Microsoft's compiler shares files between its processes
+            self.compiler.compile = compile_side_by_side
         super().build_extensions()
 
 

@@ -114,6 +114,17 @@ def test_a_share_of_one_row_has_the_scratch_it_needs(instruction_set, dtype):
         check_input_gradient(577, 4500, 32, dtype, "out_major")
 
 
+def test_a_far_operand_is_packed_in_parts(instruction_set, dtype):
+    # A panel of a B of more than 1 MiB, alone or with others, and beside it rows of an A whose steps are far apart.
+    check_affine(9, 5000, 60, dtype, "in_major")
+    check_affine(9, 11000, 30, dtype, "in_major")
+    y_gradient, x = values((300, 600), dtype, 1)[:, :33], values((300, 1000), dtype, 2)
+    magnitude = np.abs(y_gradient).astype(np.float64).T @ np.abs(x)
+    for number in (1, 2):
+        with threads(number):
+            check("weight_gradient", (y_gradient, x), (33, 1000), sum_bound(300, magnitude, dtype))
+
+
 def test_one_sample_gives_the_row_of_a_batch_of_one(instruction_set, dtype):
     weight, x, bias, dy = values((17, 40), dtype, 1), values(40, dtype, 2), values(17, dtype, 3), values(17, dtype, 4)
     assert (kernels.affine(weight, x, bias) == kernels.affine(weight, x[None], bias)[0]).all()

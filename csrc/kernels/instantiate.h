@@ -9,7 +9,8 @@
 
 #define MANY_REGISTERS (TILE_ROWS >= 8) /* 32 vectors, not 16 */
 
-/* So many steps of a product are taken at a time, a multiple of 4, for a panel of so many rows stays in a level 1 cache; 0: all. */
+/* So many steps of a product are taken at a time, a multiple of 4, for a panel of so many rows stays in a level 1 cache; 0: all. Where it is not 0,
+ * panels that come from far away are packed several at once. */
 #ifndef TILE_DEPTH
 #define TILE_DEPTH 0
 #endif

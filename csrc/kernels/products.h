@@ -184,7 +184,7 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
             UNROLL_FOR (size_t r = 0; r < mr; r++)
                 UNROLL_FOR (size_t v = 0; v < nv; v++) sum[r][v] = v_load(kept + chain * whole + (r * nv + v) * LANES);
         const T *bk = p->b + (from + chain) * b_step;
-        T *packed = packing ? p->packed + (from + chain) * nv * LANES : NULL;
+        T *packed = packing ? p->packed + chain * nv * LANES : NULL;
         const char *next = fetching ? p->next + number * p->next_tile + chain * p->next_chain + from / chains * p->next_step : NULL;
         size_t k = from + chain;
         if (from_packed)
@@ -374,9 +374,12 @@ static void pack(size_t nv, size_t columns, size_t depth, const T *b, size_t b_s
     }
 }
 
-/* Whether panels of B are packed PANELS_AT_ONCE: a narrow strip of far rows takes part of each line, and prefetchers do not foresee the next row
- * (AVX2, 32 rows, float32: 2048 x 2048 5786 us with one panel packed by its first rows, 4712 us; float64 12378 us, 9660 us) */
-INLINE int packs_panels(size_t columns, size_t depth) { return TILE_DEPTH && columns * depth * sizeof(T) >= FAR; }
+/* Whether panels of a B that is far away, along its columns, are packed several at once, and not by their first rows: where a panel is no whole
+ * number of lines and is taken in parts (2048 x 2048, 32 rows, AVX2: float32 5450 us by first rows, 4531 us; float64 12978 us, 10011 us) */
+INLINE int packs_panels(size_t rows, size_t columns, size_t depth)
+{
+    return TILE_DEPTH && rows >= 2 * TILE_ROWS && columns * depth * sizeof(T) >= FAR;
+}
 
 /* How many: as many as FAR bytes hold */
 static size_t panels_packed(size_t depth)
@@ -386,10 +389,10 @@ static size_t panels_packed(size_t depth)
 }
 
 /* Elements for panels of B, of a product of this depth or of less, of which more panels may fit */
-static size_t panels_scratch(size_t columns, size_t depth)
+static size_t panels_scratch(size_t rows, size_t columns, size_t depth)
 {
     const size_t most = FAR / sizeof(T), wanted = PANELS_AT_ONCE * depth * PANEL, one = depth * PANEL;
-    if (!packs_panels(columns, depth) || one >= most) return one;
+    if (!packs_panels(rows, columns, depth) || one >= most) return one;
     return wanted < most ? wanted : most;
 }
 
@@ -443,7 +446,7 @@ static size_t carried_scratch(size_t depth) { return TILE_DEPTH && depth > TILE_
 /* Elements of scratch that product may use, also if it is smaller in any size; the caller has checked that they can be counted. */
 static size_t product_scratch(size_t rows, size_t columns, size_t depth)
 {
-    const size_t panel = panels_scratch(columns, depth) + carried_scratch(depth) + rows_scratch(rows, columns, depth);
+    const size_t panel = panels_scratch(rows, columns, depth) + carried_scratch(depth) + rows_scratch(rows, columns, depth);
     const size_t line = 4 * ((rows > columns ? rows : columns) + LANES); /* a part of a product may be a single line */
     return panel > line ? panel : line;
 }
@@ -569,7 +572,7 @@ static void run_panels(size_t columns, size_t b_column, int a_along_rows, const 
 {
     const size_t rows = whole->rows, depth = whole->depth, b_step = whole->b_step;
     const int b_far = columns * depth * sizeof(T) >= FAR;
-    const size_t at_once = packs_panels(columns, depth) && b_column == 1 && rows >= 2 * TILE_ROWS ? panels_packed(depth) * PANEL : 0;
+    const size_t at_once = packs_panels(rows, columns, depth) && b_column == 1 ? panels_packed(depth) * PANEL : 0;
     for (size_t j = 0; j < columns; j += PANEL) {
         const size_t n = columns - j < PANEL ? columns - j : PANEL, nv = (n + LANES - 1) / LANES;
         panel_work work = *whole;
@@ -655,13 +658,13 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
                        .fetch_c = learning_rate && rows * columns * sizeof(T) > FAR,
                        .sums_before = sum_in_tile ? column_sums_before : NULL,
                        .sums = sum_in_tile ? column_sums : NULL,
-                       .carried = carried_scratch(depth) ? scratch + panels_scratch(columns, depth) : NULL};
+                       .carried = carried_scratch(depth) ? scratch + panels_scratch(rows, columns, depth) : NULL};
     const size_t each = a_along_rows && a_step * sizeof(T) >= A_FAR ? rows_packed(rows, columns, depth) : 0;
     if (!each) {
         run_panels(columns, b_column, a_along_rows, &work, scratch);
         return;
     }
-    T *const packed = scratch + panels_scratch(columns, depth) + carried_scratch(depth);
+    T *const packed = scratch + panels_scratch(rows, columns, depth) + carried_scratch(depth);
     work.a = packed;
     work.a_stride = A_ROWS;
     work.a_group = depth * A_ROWS;

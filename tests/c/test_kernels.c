@@ -16,8 +16,8 @@ static const size_t LENGTHS[] = {0,  1,  2,  3,  4,  5,  7,  8,  9,  15,  16,  1
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
-/* What takes more multiply-adds, in a large product or in a network's prediction, is left out: an argument of the program, for emulators. Others
- * are float32 and float64, one of which is left out beside the other, so that two processors share the time. */
+/* Arguments of the program: a number of multiply-adds, above which large products and predictions are left out, for emulators; float32 or
+ * float64, to test one alone, so that two processors share the time. */
 static size_t most_work = SIZE_MAX;
 static int first_dtype = PYNN_F32, last_dtype = PYNN_F64;
 
@@ -475,6 +475,7 @@ int main(int count, char **arguments)
         else if (!strcmp(arguments[i], "float64")) first_dtype = PYNN_F64;
         else most_work = strtoul(arguments[i], NULL, 10);
     }
+    if (first_dtype > last_dtype || !most_work) fail("arguments are float32 or float64, or neither, and a number above 0");
     results r[2] = {{NULL, 0, 0, 0}, {NULL, 0, 0, 0}};
     refusals();
     for (size_t set = pynn_instruction_set_count(); set-- > 0;) /* portable is the last in the list */
