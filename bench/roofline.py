@@ -235,7 +235,7 @@ def run(options: argparse.Namespace) -> report.Report:
         size = np.dtype(dtype).itemsize
         for name, arguments in (
             ("affine", (layer.weight, x, layer.bias)),
-            ("weight_gradient", (dy, x)),
+            ("weight_gradient", (dy, x, pynn.kernels.weight_gradient(dy, x))),  # into an array that is there, as in training
             ("input_gradient", (layer.weight, dy)),
         ):
             report.progress(f"{name} {inputs}x{outputs} batch {batch} {dtype} {machine.threads} threads")

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from support import Fenced, sum_bound, threads, unit, values
+from support import Fenced, same_bits, sum_bound, threads, unit, values
 
 from pynn import kernels, reference
 
@@ -123,6 +123,22 @@ def test_a_far_operand_is_packed_in_parts(instruction_set, dtype):
     for number in (1, 2):
         with threads(number):
             check("weight_gradient", (y_gradient, x), (33, 1000), sum_bound(300, magnitude, dtype))
+
+
+def test_an_outer_product_larger_than_caches_is_written_whole(instruction_set, dtype):
+    # More than 32 MiB, whose rows begin and end within lines of a cache or not, whole and in shares; and rows too narrow for that path.
+    x, dy = values(9000, dtype, 1), values(2100, dtype, 2)
+    for outputs, inputs in [(2100, 4099), (1050, 8192), (9000, 997)]:
+        a, b = np.resize(dy, outputs), np.resize(x, inputs)
+        wanted = np.multiply.outer(a, b) + np.zeros(1, dtype)
+        for number in (1, 3):
+            out = Fenced((outputs, inputs), dtype)
+            with threads(number):
+                kernels.weight_gradient(a, b, out=out.array)
+            assert out.intact()
+            assert same_bits(out.array, wanted)
+    weight, column = in_order(values((4099, 1), dtype, 3), "in_major"), values((2100, 1), dtype, 4)
+    assert same_bits(kernels.affine(weight, column), column * weight.T + np.zeros(1, dtype))
 
 
 def test_one_sample_gives_the_row_of_a_batch_of_one(instruction_set, dtype):

@@ -11,6 +11,7 @@
 /* 8 x 3 accumulators and 3 vectors of weights, of 32 registers; the other operand comes from memory, broadcast by the FMA. */
 #define TILE_ROWS 8
 #define TILE_VECTORS 3
+#define CAN_STREAM 1
 #if defined(__GNUC__) && !defined(__clang__)
 #define IN_REGISTER(v) __asm__("" : "+v"(v))
 #endif
@@ -26,12 +27,14 @@ enum { LANES_f32 = 16, LANES_f64 = 8 };
 INLINE __mmask16 first_f32(size_t n) { return (__mmask16)((1u << n) - 1); }
 INLINE __mmask8 first_f64(size_t n) { return (__mmask8)((1u << n) - 1); }
 
+INLINE void stream_end(void) { _mm_sfence(); }
 INLINE float s_fma_f32(float a, float b, float c) { return _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(b), _mm_set_ss(c))); }
 INLINE v_f32 v_set1_f32(float x) { return _mm512_set1_ps(x); }
 INLINE v_f32 v_load_f32(const float *p) { return _mm512_loadu_ps(p); }
 INLINE v_f32 v_load_n_f32(const float *p, size_t n) { return _mm512_maskz_loadu_ps(first_f32(n), p); }
 INLINE void v_store_f32(float *p, v_f32 x) { _mm512_storeu_ps(p, x); }
 INLINE void v_store_n_f32(float *p, v_f32 x, size_t n) { _mm512_mask_storeu_ps(p, first_f32(n), x); }
+INLINE void v_stream_f32(float *p, v_f32 x) { _mm512_stream_ps(p, x); }
 INLINE v_f32 v_add_f32(v_f32 a, v_f32 b) { return _mm512_add_ps(a, b); }
 INLINE v_f32 v_sub_f32(v_f32 a, v_f32 b) { return _mm512_sub_ps(a, b); }
 INLINE v_f32 v_mul_f32(v_f32 a, v_f32 b) { return _mm512_mul_ps(a, b); }
@@ -110,6 +113,7 @@ INLINE v_f64 v_load_f64(const double *p) { return _mm512_loadu_pd(p); }
 INLINE v_f64 v_load_n_f64(const double *p, size_t n) { return _mm512_maskz_loadu_pd(first_f64(n), p); }
 INLINE void v_store_f64(double *p, v_f64 x) { _mm512_storeu_pd(p, x); }
 INLINE void v_store_n_f64(double *p, v_f64 x, size_t n) { _mm512_mask_storeu_pd(p, first_f64(n), x); }
+INLINE void v_stream_f64(double *p, v_f64 x) { _mm512_stream_pd(p, x); }
 INLINE v_f64 v_add_f64(v_f64 a, v_f64 b) { return _mm512_add_pd(a, b); }
 INLINE v_f64 v_sub_f64(v_f64 a, v_f64 b) { return _mm512_sub_pd(a, b); }
 INLINE v_f64 v_mul_f64(v_f64 a, v_f64 b) { return _mm512_mul_pd(a, b); }

@@ -37,6 +37,11 @@
 /* in the order of table.h */
 static const pynn_kernels table = {
     product,
+#if CAN_STREAM
+    stream_outer,
+#else
+    NULL,
+#endif
     product_scratch,
     bias_gradient,
     activate,

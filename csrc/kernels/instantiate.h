@@ -20,6 +20,10 @@
 #define IN_REGISTER(v) ((void)0)
 #endif
 
+#ifndef CAN_STREAM
+#define CAN_STREAM 0
+#endif
+
 #include "table.h"
 #include "vector.h"
 

@@ -24,6 +24,8 @@ typedef struct {
     void (*product)(size_t rows, size_t columns, size_t depth, const void *a, size_t a_row, size_t a_step, const void *b, size_t b_step,
                     size_t b_column, const void *start, const void *before, int chains, const void *learning_rate, const void *factor,
                     void *c, size_t ld_c, const void *column_sums_before, void *column_sums, void *scratch);
+    /* C (rows, columns) = A (rows) B (columns) past the caches; NULL where an instruction set has no such stores */
+    void (*stream_outer)(size_t rows, size_t columns, const void *a, size_t a_row, const void *b, void *c, size_t ld_c);
     size_t (*product_scratch)(size_t rows, size_t columns, size_t depth); /* in elements; enough for what is smaller in any size */
     void (*bias_gradient)(size_t rows, size_t columns, const void *y_gradient, size_t ld, const void *before, const void *learning_rate,
                           void *c);

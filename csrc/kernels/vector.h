@@ -14,6 +14,8 @@
  *   v_spread_4s(V, V r[4]), where LANES >= 4: r[i] has the i-th of each four in every lane of that four
  *   v_sum_4s(V), where LANES >= 4: every lane of each four becomes (0 + 1) + (2 + 3) of that four
  *   s_fma(a, b, c) on scalars
+ * and where it says CAN_STREAM:
+ *   v_stream(p, v)  v_store to a p aligned as a vector, past the caches; stream_end() makes what was streamed seen as other stores are
  */
 #ifndef PYNN_VECTOR_H
 #define PYNN_VECTOR_H
@@ -32,6 +34,7 @@
 #define v_load_n F(v_load_n)
 #define v_store F(v_store)
 #define v_store_n F(v_store_n)
+#define v_stream F(v_stream)
 #define v_add F(v_add)
 #define v_sub F(v_sub)
 #define v_mul F(v_mul)
