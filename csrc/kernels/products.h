@@ -17,6 +17,7 @@
 #define tile_end F(tile_end)
 #define tile_of_pairs F(tile_of_pairs)
 #define tile_rows F(tile_rows)
+#define part_of F(part_of)
 #define tile_columns F(tile_columns)
 #define pack F(pack)
 #define narrow F(narrow)
@@ -64,11 +65,12 @@ enum {
     FAR = 1024 * 1024, /* bytes of an operand that does not stay in a level 2 cache */
     AHEAD = 12,        /* steps that memory is asked ahead, where a step reads a row of B */
     PAIRS_FROM = 32, /* depth; 10,000 rows of 4 to 32: 41 us by tile_of_pairs, 33 us by tile */
-    PAIRS_TO = 96,   /* depth, where 16 registers are all: from there on more reads cost as much as fewer sums save */
+    PAIRS_TO =
+        192, /* depth, where 16 registers are all, for a whole panel, and half of it for two vectors: more reads then cost what fewer sums save */
     PLAIN = 0,
     FETCH = 1, /* the next panel is fetched into cache */
-    PACK = 2,  /* this panel is packed while it is used */
-    SUM = 3,   /* its columns are added up */
+    PACK = 2, /* this panel is packed while it is used */
+    SUM = 3, /* its columns are added up */
     FROM_PACKED = 4, /* it was packed before, and is read at constant distances, by fewer instructions */
     SUM_ROWS = 4, /* with fewer rows of C this would take as long as by itself */
     B_FAR = MANY_REGISTERS ? 1024 : 512, /* bytes between rows of B, of which a level 1 cache then holds few */
@@ -231,7 +233,7 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
 }
 
 /* The same for A along depth and four chains, two of them at a time in registers, for half the rows: half as many sums pass through memory
- * (64 x 64, 256 rows, AVX-512: float32 22.7 us one by one, 20.8 us; float64 46.4 us, 41.0 us; AVX2: 28.3 us, 25.2 us; 61.0 us, 53.1 us) */
+ * (64 x 64, 256 rows, AVX-512: float32 22.7 us one by one, 20.8 us; float64 46.4 us, 41.0 us; AVX2: 28.3 us, 22.8 us; 61.0 us, 49.1 us) */
 INLINE void tile_of_pairs(const size_t mr, const size_t nv, const panel_work *p, size_t i)
 {
     T kept[TILE_ROWS / 2 * PANEL]; /* chains 0 + 1 */
@@ -251,12 +253,13 @@ INLINE void tile_of_pairs(const size_t mr, const size_t nv, const panel_work *p,
         }
         const T *bk = p->b + pair * b_step;
         size_t k = pair;
-        for (; k + 1 < depth; k += 4, bk += 4 * b_step)
+        BY_FOUR_FOR (; k + 1 < depth; k += 4, bk += 4 * b_step)
             UNROLL_FOR (size_t c = 0; c < 2; c++) {
                 V bv[TILE_VECTORS];
                 UNROLL_FOR (size_t v = 0; v < nv; v++) {
-                    bv[v] = v_load(bk + c * b_step + v * LANES);
-                    IN_REGISTER(bv[v]);
+                    V b = v_load(bk + c * b_step + v * LANES);
+                    IN_REGISTER(b); /* and not bv[v], or gcc stores all of bv on the stack in each step (64 x 64, AVX2: 34 us, 23 us) */
+                    bv[v] = b;
                 }
                 UNROLL_FOR (size_t r = 0; r < mr; r++) {
                     const V ark = v_set1(row[r][k + c]);
@@ -302,7 +305,8 @@ INLINE void tile_rows(const size_t nv, const int a_along_rows, panel_work *p)
      * rows, two threads: 485 us before, 447 us). */
     if (MANY_REGISTERS && a_along_rows && nv == 1)
         for (; i + 2 * TILE_ROWS <= end; i += 2 * TILE_ROWS) tile(2 * TILE_ROWS, nv, a_along_rows, PLAIN, p, i, 0);
-    if (LANES > 1 && nv > 1 && !a_along_rows && p->chains == 4 && p->depth >= PAIRS_FROM && (MANY_REGISTERS || p->depth <= PAIRS_TO))
+    if (LANES > 1 && nv > 1 && !a_along_rows && p->chains == 4 && p->depth >= PAIRS_FROM &&
+        (MANY_REGISTERS || p->depth <= (nv == TILE_VECTORS ? PAIRS_TO : PAIRS_TO / 2)))
         for (; i + TILE_ROWS / 2 <= end; i += TILE_ROWS / 2) tile_of_pairs(TILE_ROWS / 2, nv, p, i);
     if (!MANY_REGISTERS && p->b_step == nv * LANES && (a_along_rows || p->chains == 4))
         for (; i + TILE_ROWS <= end; i += TILE_ROWS) tile(TILE_ROWS, nv, a_along_rows, FROM_PACKED, p, i, 0);
@@ -320,6 +324,10 @@ INLINE void tile_rows(const size_t nv, const int a_along_rows, panel_work *p)
     if (i < end) tile(1, nv, a_along_rows, PLAIN, p, i, 0);
 }
 
+/* Steps of a part. Where a line holds eight numbers, fewer leave room for the lines of A beside the panel (256 x 256, 256 rows, AVX2, float64: 853 us,
+ * 814 us), which is worth more than carrying one chain once more, but not four. */
+INLINE size_t part_of(int a_along_rows) { return IS_F64 && a_along_rows ? TILE_DEPTH / 4 * 3 : TILE_DEPTH; }
+
 static NOINLINE void tile_columns(size_t nv, int a_along_rows, panel_work *p)
 {
 #define PANEL_OF(VECTORS)                              \
@@ -327,7 +335,9 @@ static NOINLINE void tile_columns(size_t nv, int a_along_rows, panel_work *p)
         if (a_along_rows) tile_rows(VECTORS, 1, p);    \
         else tile_rows(VECTORS, 0, p);                 \
     }
-    const size_t rows = p->carried ? ROWS_CARRIED : p->rows, steps = p->carried ? TILE_DEPTH : p->depth;
+    const size_t part = part_of(a_along_rows);
+    if (p->depth <= part) p->carried = NULL;
+    const size_t rows = p->carried ? ROWS_CARRIED : p->rows, steps = p->carried ? part : p->depth;
     for (p->first = 0; p->first < p->rows; p->first += rows) {
         p->end = p->rows - p->first < rows ? p->rows : p->first + rows;
         for (p->from = 0;; p->from = p->to) {
@@ -441,7 +451,7 @@ static void pack_rows(size_t rows, size_t depth, const T *a, size_t a_step, T *p
             }
 }
 
-static size_t carried_scratch(size_t depth) { return TILE_DEPTH && depth > TILE_DEPTH ? 4 * ROWS_CARRIED * PANEL : 0; }
+static size_t carried_scratch(size_t depth) { return TILE_DEPTH && depth > part_of(1) ? 4 * ROWS_CARRIED * PANEL : 0; }
 
 /* Elements of scratch that product may use, also if it is smaller in any size; the caller has checked that they can be counted. */
 static size_t product_scratch(size_t rows, size_t columns, size_t depth)
