@@ -71,10 +71,14 @@ INLINE void v_deal_4s_f32(v_f32 r[2])
     r[1] = _mm256_permute2f128_ps(r[0], r[1], 0x31);
     r[0] = a;
 }
-INLINE v_f32 v_sum_4s_f32(v_f32 x)
+INLINE void v_transpose_4s_f32(v_f32 r[4])
 {
-    x = _mm256_add_ps(x, _mm256_permute_ps(x, 0xb1));
-    return _mm256_add_ps(x, _mm256_permute_ps(x, 0x4e));
+    const __m256 a = _mm256_unpacklo_ps(r[0], r[1]), b = _mm256_unpackhi_ps(r[0], r[1]);
+    const __m256 c = _mm256_unpacklo_ps(r[2], r[3]), d = _mm256_unpackhi_ps(r[2], r[3]);
+    r[0] = _mm256_shuffle_ps(a, c, 0x44);
+    r[1] = _mm256_shuffle_ps(a, c, 0xee);
+    r[2] = _mm256_shuffle_ps(b, d, 0x44);
+    r[3] = _mm256_shuffle_ps(b, d, 0xee);
 }
 INLINE v_f32 v_repeat_4_f32(const float *p) { return _mm256_broadcast_ps((const __m128 *)(const void *)p); }
 INLINE void v_spread_4s_f32(v_f32 x, v_f32 r[4])
@@ -136,11 +140,6 @@ INLINE v_f64 v_load_4s_f64(const double *p, size_t ld)
     return _mm256_loadu_pd(p);
 }
 INLINE void v_deal_4s_f64(v_f64 *r) { (void)r; }
-INLINE v_f64 v_sum_4s_f64(v_f64 x)
-{
-    x = _mm256_add_pd(x, _mm256_permute_pd(x, 0x5));
-    return _mm256_add_pd(x, _mm256_permute4x64_pd(x, 0x4e));
-}
 INLINE v_f64 v_repeat_4_f64(const double *p) { return _mm256_loadu_pd(p); }
 INLINE void v_spread_4s_f64(v_f64 x, v_f64 r[4])
 {
@@ -158,6 +157,7 @@ INLINE void v_transpose_f64(v_f64 *r)
     r[2] = _mm256_permute2f128_pd(a, c, 0x31);
     r[3] = _mm256_permute2f128_pd(b, d, 0x31);
 }
+INLINE void v_transpose_4s_f64(v_f64 *r) { v_transpose_f64(r); }
 
 #include "../kernels/instantiate.h"
 

@@ -70,10 +70,14 @@ INLINE void v_deal_4s_f32(v_f32 r[4])
     r[2] = _mm512_shuffle_f32x4(b, d, 0x88);
     r[3] = _mm512_shuffle_f32x4(b, d, 0xdd);
 }
-INLINE v_f32 v_sum_4s_f32(v_f32 x)
+INLINE void v_transpose_4s_f32(v_f32 r[4])
 {
-    x = _mm512_add_ps(x, _mm512_permute_ps(x, 0xb1));
-    return _mm512_add_ps(x, _mm512_permute_ps(x, 0x4e));
+    const __m512 a = _mm512_unpacklo_ps(r[0], r[1]), b = _mm512_unpackhi_ps(r[0], r[1]);
+    const __m512 c = _mm512_unpacklo_ps(r[2], r[3]), d = _mm512_unpackhi_ps(r[2], r[3]);
+    r[0] = _mm512_shuffle_ps(a, c, 0x44);
+    r[1] = _mm512_shuffle_ps(a, c, 0xee);
+    r[2] = _mm512_shuffle_ps(b, d, 0x44);
+    r[3] = _mm512_shuffle_ps(b, d, 0xee);
 }
 INLINE v_f32 v_repeat_4_f32(const float *p) { return _mm512_broadcast_f32x4(_mm_loadu_ps(p)); }
 INLINE void v_spread_4s_f32(v_f32 x, v_f32 r[4])
@@ -143,10 +147,15 @@ INLINE void v_deal_4s_f64(v_f64 r[2])
     r[1] = _mm512_shuffle_f64x2(r[0], r[1], 0xee);
     r[0] = a;
 }
-INLINE v_f64 v_sum_4s_f64(v_f64 x)
+INLINE void v_transpose_4s_f64(v_f64 r[4])
 {
-    x = _mm512_add_pd(x, _mm512_permute_pd(x, 0x55));
-    return _mm512_add_pd(x, _mm512_permutex_pd(x, 0x4e));
+    const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+    const __m512d a = _mm512_unpacklo_pd(r[0], r[1]), b = _mm512_unpackhi_pd(r[0], r[1]);
+    const __m512d c = _mm512_unpacklo_pd(r[2], r[3]), d = _mm512_unpackhi_pd(r[2], r[3]);
+    r[0] = _mm512_permutex2var_pd(a, low, c);
+    r[1] = _mm512_permutex2var_pd(b, low, d);
+    r[2] = _mm512_permutex2var_pd(a, high, c);
+    r[3] = _mm512_permutex2var_pd(b, high, d);
 }
 INLINE v_f64 v_repeat_4_f64(const double *p) { return _mm512_broadcast_f64x4(_mm256_loadu_pd(p)); }
 INLINE void v_spread_4s_f64(v_f64 x, v_f64 r[4])

@@ -59,11 +59,6 @@ INLINE v_f32 v_load_4s_f32(const float *p, size_t ld)
     return vld1q_f32(p);
 }
 INLINE void v_deal_4s_f32(v_f32 *r) { (void)r; }
-INLINE v_f32 v_sum_4s_f32(v_f32 x)
-{
-    x = vaddq_f32(x, vrev64q_f32(x));
-    return vaddq_f32(x, vextq_f32(x, x, 2));
-}
 INLINE v_f32 v_repeat_4_f32(const float *p) { return vld1q_f32(p); }
 INLINE void v_spread_4s_f32(v_f32 x, v_f32 r[4])
 {
@@ -82,6 +77,7 @@ INLINE void v_transpose_f32(v_f32 *r)
     r[2] = vcombine_f32(vget_high_f32(a), vget_high_f32(c));
     r[3] = vcombine_f32(vget_high_f32(b), vget_high_f32(d));
 }
+INLINE void v_transpose_4s_f32(v_f32 *r) { v_transpose_f32(r); }
 
 INLINE double s_fma_f64(double a, double b, double c) { return fma(a, b, c); }
 INLINE v_f64 v_set1_f64(double x) { return vdupq_n_f64(x); }
@@ -124,9 +120,9 @@ INLINE v_f64 v_load_4s_f64(const double *p, size_t ld)
     return vld1q_f64(p);
 }
 INLINE void v_deal_4s_f64(v_f64 *r) { (void)r; }
-INLINE v_f64 v_sum_4s_f64(v_f64 x) { return x; } /* never called */
 INLINE v_f64 v_repeat_4_f64(const double *p) { return vld1q_f64(p); }
 INLINE void v_spread_4s_f64(v_f64 x, v_f64 r[4]) { r[0] = r[1] = r[2] = r[3] = x; } /* never called */
+INLINE void v_transpose_4s_f64(v_f64 *r) { (void)r; } /* never called */
 INLINE void v_transpose_f64(v_f64 *r)
 {
     const float64x2_t a = vzip1q_f64(r[0], r[1]);

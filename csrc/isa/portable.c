@@ -42,7 +42,7 @@
     INLINE T v_exponent_##SUFFIX(T t) { return value_##SUFFIX((bits_##SUFFIX(t) << MANTISSA) + (BITS)EXPONENT_OF_1); }  \
     INLINE T v_load_4s_##SUFFIX(const T *p, size_t ld) { (void)ld; return *p; }                                        \
     INLINE void v_deal_4s_##SUFFIX(T *r) { (void)r; }                                                                  \
-    INLINE T v_sum_4s_##SUFFIX(T x) { return x; } /* never called */                                                     \
+    INLINE void v_transpose_4s_##SUFFIX(T r[4]) { (void)r; } /* never called */                                           \
     INLINE T v_repeat_4_##SUFFIX(const T *p) { return *p; }                                                            \
     INLINE void v_spread_4s_##SUFFIX(T x, T r[4]) { r[0] = r[1] = r[2] = r[3] = x; } /* never called */                  \
     INLINE void v_transpose_##SUFFIX(T *r) { (void)r; }

@@ -44,25 +44,28 @@ enum { F(DOT_ROWS) = LANES >= 4 ? LANES / 4 : 1, F(DOT_PARTS) = LANES >= 4 ? 1 :
 #define DOT_ROWS F(DOT_ROWS)
 #define DOT_PARTS F(DOT_PARTS)
 
-/* c[j] = start[j] + sum_k a[k] b[j * ld + k] for units * DOT_ROWS rows j of B, four chains. Rows are read a vector at a time, whose fours
- * are then dealt out: four numbers of each row at a time would fetch each line of a large B up to four times. */
+/* c[j] = start[j] + sum_k a[k] b[j * ld + k] for units * DOT_ROWS rows j of B, four chains; row j = r * units + u is the r-th four of unit u, so
+ * that four units transposed are sums in order. Rows are read a vector at a time, whose fours are then dealt out: four numbers of each row at a time
+ * would fetch each line of a large B up to four times. */
 INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, size_t ld, const T *start, size_t start_step, T *sums)
 {
-    T lanes[4 * DOT_ROWS * 4];
+    T lanes[4 * DOT_ROWS * 4]; /* unit after unit */
     V chain[4][DOT_PARTS];
-    const size_t rows = units * DOT_ROWS, fours = depth - depth % 4;
+    const size_t fours = depth - depth % 4;
     if (start)
-        for (size_t j = 0; j < rows; j++) {
-            lanes[4 * j] = start[j * start_step];
-            lanes[4 * j + 1] = lanes[4 * j + 2] = lanes[4 * j + 3] = 0;
-        }
+        for (size_t u = 0; u < units; u++)
+            for (size_t r = 0; r < DOT_ROWS; r++) {
+                T *const four = lanes + 4 * (u * DOT_ROWS + r);
+                four[0] = start[(r * units + u) * start_step];
+                four[1] = four[2] = four[3] = 0;
+            }
     UNROLL_FOR (size_t u = 0; u < units; u++)
         UNROLL_FOR (size_t p = 0; p < DOT_PARTS; p++) chain[u][p] = start ? v_load(lanes + u * DOT_ROWS * 4 + p * LANES) : v_zero();
     size_t k = 0;
     for (; DOT_ROWS > 1 && k + LANES <= fours; k += LANES) {
         V dealt[4][DOT_ROWS];
         UNROLL_FOR (size_t u = 0; u < units; u++) {
-            UNROLL_FOR (size_t r = 0; r < DOT_ROWS; r++) dealt[u][r] = v_load(b + (u * DOT_ROWS + r) * ld + k);
+            UNROLL_FOR (size_t r = 0; r < DOT_ROWS; r++) dealt[u][r] = v_load(b + (r * units + u) * ld + k);
             v_deal_4s(dealt[u]);
         }
         UNROLL_FOR (size_t r = 0; r < DOT_ROWS; r++) {
@@ -74,21 +77,39 @@ INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, si
         UNROLL_FOR (size_t p = 0; p < DOT_PARTS; p++) {
             const V ak = v_repeat_4(a + k + p * LANES);
             UNROLL_FOR (size_t u = 0; u < units; u++)
-                chain[u][p] = v_fma(ak, v_load_4s(b + u * DOT_ROWS * ld + k + p * LANES, ld), chain[u][p]);
+                chain[u][p] = v_fma(ak, v_load_4s(b + u * ld + k + p * LANES, units * ld), chain[u][p]);
         }
-    const int summed = DOT_PARTS == 1 && fours == depth;
-    UNROLL_FOR (size_t u = 0; u < units; u++)
-        UNROLL_FOR (size_t p = 0; p < DOT_PARTS; p++)
-            v_store(lanes + u * DOT_ROWS * 4 + p * LANES, summed ? v_sum_4s(chain[u][p]) : chain[u][p]);
-    for (size_t j = 0; j < rows; j++) {
-        if (summed) {
-            sums[j] = lanes[4 * j];
-            continue;
+    if (DOT_PARTS == 1) {
+        V four[4];
+        if (fours < depth) { /* lanes that have no number left stay as they are, which -0 + 0 would not */
+            const T counts[4] = {0, 1, 2, 3};
+            V of_a[DOT_ROWS];
+            UNROLL_FOR (size_t r = 0; r < DOT_ROWS; r++) of_a[r] = v_load_n(a + fours, depth - fours);
+            v_deal_4s(of_a);
+            const M left = v_lt(v_repeat_4(counts), v_set1((T)(depth - fours)));
+            UNROLL_FOR (size_t u = 0; u < units; u++) {
+                V dealt[DOT_ROWS];
+                UNROLL_FOR (size_t r = 0; r < DOT_ROWS; r++) dealt[r] = v_load_n(b + (r * units + u) * ld + fours, depth - fours);
+                v_deal_4s(dealt);
+                chain[u][0] = v_select(left, v_fma(of_a[0], dealt[0], chain[u][0]), chain[u][0]);
+            }
         }
-        T *const four = lanes + 4 * j;
-        for (k = fours; k < depth; k++) four[k - fours] = s_fma(a[k], b[j * ld + k], four[k - fours]);
-        sums[j] = (four[0] + four[1]) + (four[2] + four[3]);
+        UNROLL_FOR (size_t u = 0; u < 4; u++) four[u] = u < units ? chain[u][0] : v_zero();
+        v_transpose_4s(four);
+        v_store(units == 4 ? sums : lanes, v_add(v_add(four[0], four[1]), v_add(four[2], four[3])));
+        for (size_t r = 0; r < DOT_ROWS && units < 4; r++)
+            for (size_t u = 0; u < units; u++) sums[r * units + u] = lanes[4 * r + u];
+        return;
     }
+    UNROLL_FOR (size_t u = 0; u < units; u++)
+        UNROLL_FOR (size_t p = 0; p < DOT_PARTS; p++) v_store(lanes + u * DOT_ROWS * 4 + p * LANES, chain[u][p]);
+    for (size_t u = 0; u < units; u++)
+        for (size_t r = 0; r < DOT_ROWS; r++) {
+            const size_t j = r * units + u;
+            T *const four = lanes + 4 * (u * DOT_ROWS + r);
+            for (k = fours; k < depth; k++) four[k - fours] = s_fma(a[k], b[j * ld + k], four[k - fours]);
+            sums[j] = (four[0] + four[1]) + (four[2] + four[3]);
+        }
 }
 
 /* Units of rows that are read at a time: four, or, where rows are so many bytes apart that they share few sets of a level 1 cache, those that make
@@ -102,24 +123,25 @@ INLINE size_t units_at_once(size_t ld) { return 4 * DOT_ROWS > 8 && ld * sizeof(
 static void product_dot(size_t columns, size_t depth, const T *a, const T *b, size_t ld, const T *start, size_t start_step, T *c,
                         size_t c_step)
 {
-    T sums[4 * DOT_ROWS];
+    T on_stack[4 * DOT_ROWS];
     for (size_t j = 0; j < columns;) {
-        const T *const from = start ? start + j * start_step : NULL;
+        const T *const from = start ? start + j * start_step : NULL, *const bj = b + j * ld;
         size_t n = columns - j;
+        T *const sums = c_step == 1 && n >= DOT_ROWS ? c + j : on_stack;
         if (n >= 4 * DOT_ROWS && units_at_once(ld) == 4) {
             n = 4 * DOT_ROWS;
-            dot_sum(4, depth, a, b + j * ld, ld, from, start_step, sums);
+            dot_sum(4, depth, a, bj, ld, from, start_step, sums);
         } else if (n >= 2 * DOT_ROWS) {
             n = 2 * DOT_ROWS;
-            dot_sum(2, depth, a, b + j * ld, ld, from, start_step, sums);
+            dot_sum(2, depth, a, bj, ld, from, start_step, sums);
         } else if (n >= DOT_ROWS) {
             n = DOT_ROWS;
-            dot_sum(1, depth, a, b + j * ld, ld, from, start_step, sums);
+            dot_sum(1, depth, a, bj, ld, from, start_step, sums);
         } else {
             n = 1; /* the same row in every group of four lanes */
-            dot_sum(1, depth, a, b + j * ld, 0, from, 0, sums);
+            dot_sum(1, depth, a, bj, 0, from, 0, sums);
         }
-        for (size_t i = 0; i < n; i++) c[(j + i) * c_step] = sums[i];
+        for (size_t i = 0; i < n && sums == on_stack; i++) c[(j + i) * c_step] = sums[i];
         j += n;
     }
 }
@@ -300,7 +322,7 @@ static void stream_outer(size_t rows, size_t columns, const void *a_, size_t a_r
         size_t j = before < columns ? before : columns;
         update_line(j, a[i * a_row], b, NULL, c);
         for (; j + LINE <= columns; j += LINE)
-            UNROLL_FOR (size_t k = j; k < j + LINE; k += LANES) v_stream(c + k, v_fma(ai, v_load(b + k), v_zero()));
+            UNROLL_FOR (size_t v = 0; v < LINE; v += LANES) v_stream(c + j + v, v_fma(ai, v_load(b + j + v), v_zero()));
         update_line(columns - j, a[i * a_row], b + j, NULL, c + j);
     }
     stream_end();

@@ -12,7 +12,7 @@
  *                     (where LANES < 4, both are v_load(p))
  *   v_deal_4s(V r[LANES / 4]), in place: r[i] becomes the i-th four of each (where LANES > 4)
  *   v_spread_4s(V, V r[4]), where LANES >= 4: r[i] has the i-th of each four in every lane of that four
- *   v_sum_4s(V), where LANES >= 4: every lane of each four becomes (0 + 1) + (2 + 3) of that four
+ *   v_transpose_4s(V r[4]), where LANES >= 4, in place: lane q of a four of r[i] becomes lane i of the same four of r[q]
  *   s_fma(a, b, c) on scalars
  * and where it says CAN_STREAM:
  *   v_stream(p, v)  v_store to a p aligned as a vector, past the caches; stream_end() makes what was streamed seen as other stores are
@@ -53,7 +53,7 @@
 #define v_load_4s F(v_load_4s)
 #define v_repeat_4 F(v_repeat_4)
 #define v_deal_4s F(v_deal_4s)
-#define v_sum_4s F(v_sum_4s)
+#define v_transpose_4s F(v_transpose_4s)
 #define v_spread_4s F(v_spread_4s)
 #define v_transpose F(v_transpose)
 
