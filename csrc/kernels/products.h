@@ -52,6 +52,7 @@
 #define packs_in_tile F(packs_in_tile)
 #define PANELS_AT_ONCE F(PANELS_AT_ONCE)
 #define ROWS_AHEAD F(ROWS_AHEAD)
+#define packs_far F(packs_far)
 #define packs_panels F(packs_panels)
 #define panels_packed F(panels_packed)
 #define panels_scratch F(panels_scratch)
@@ -384,12 +385,12 @@ static void pack(size_t nv, size_t columns, size_t depth, const T *b, size_t b_s
     }
 }
 
-/* Whether panels of a B that is far away, along its columns, are packed several at once, and not by their first rows: where a panel is no whole
+/* Whether a B along its columns is far away, and rows of C are enough to pack it for */
+INLINE int packs_far(size_t rows, size_t columns, size_t depth) { return rows >= 2 * TILE_ROWS && columns * depth * sizeof(T) >= FAR; }
+
+/* Whether panels of such a B are packed several at once, and not by their first rows: where a panel is no whole
  * number of lines and is taken in parts (2048 x 2048, 32 rows, AVX2: float32 5450 us by first rows, 4531 us; float64 12978 us, 10011 us) */
-INLINE int packs_panels(size_t rows, size_t columns, size_t depth)
-{
-    return TILE_DEPTH && rows >= 2 * TILE_ROWS && columns * depth * sizeof(T) >= FAR;
-}
+INLINE int packs_panels(size_t rows, size_t columns, size_t depth) { return TILE_DEPTH && packs_far(rows, columns, depth); }
 
 /* How many: as many as FAR bytes hold */
 static size_t panels_packed(size_t depth)
@@ -574,7 +575,7 @@ static void bias_gradient(size_t rows, size_t columns, const void *y_gradient, s
 /* Whether the first rows of each panel pack it */
 INLINE int packs_in_tile(size_t rows, size_t columns, size_t depth, size_t b_column)
 {
-    return !TILE_DEPTH && columns * depth * sizeof(T) >= FAR && b_column == 1 && rows >= 2 * TILE_ROWS;
+    return !TILE_DEPTH && b_column == 1 && packs_far(rows, columns, depth);
 }
 
 /* All panels of a product, of which `whole` has what they share, and where the first one begins */
