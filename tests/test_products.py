@@ -126,7 +126,8 @@ def test_a_far_operand_is_packed_in_parts(instruction_set, dtype):
 
 
 def test_an_outer_product_larger_than_caches_is_written_whole(instruction_set, dtype):
-    # More than 32 MiB, whose rows begin and end within lines of a cache or not, whole and in shares; and rows too narrow for that path.
+    # More than 32 MiB, whose rows begin and end within lines of a cache or not, whole and in shares; and rows too narrow
+    # for that path.
     x, dy = values(9000, dtype, 1), values(2100, dtype, 2)
     for outputs, inputs in [(2100, 4099), (1050, 8192), (9000, 997)]:
         a, b = np.resize(dy, outputs), np.resize(x, inputs)
