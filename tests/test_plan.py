@@ -83,6 +83,22 @@ def test_training_and_prediction_have_the_bits_of_layer_by_layer(layers, optimiz
         assert seen[0] == seen[1]
 
 
+@pytest.mark.parametrize(
+    ("inputs", "outputs"), [(9, 33), (20, 50), (37, 71), (64, 64), (19, 500), (18, 1008), (41, 1024), (17, 2061)]
+)
+def test_steps_on_one_sample_have_the_bits_of_layer_by_layer(inputs, outputs, dtype, instruction_set):
+    # Rows of a weight whole and with some left over, as many as are read at a time and fewer, close together and far apart.
+    x, y = values((3, 5), dtype, 1), values((3, 3), dtype, 2)
+    seen = []
+    for kind in (Strange, pynn.Dense):
+        layers = [kind(5, inputs), pynn.Tanh(), pynn.Dense(inputs, outputs), pynn.Sigmoid(), pynn.Dense(outputs, 3)]
+        net = pynn.Network(layers, optimizer=pynn.SGD(0.05), dtype=dtype, seed=3)
+        costs = [net.train_step(x[i], y[i]) for i in range(3)]
+        seen.append((costs, net.parameters))
+    assert seen[0][0] == seen[1][0]
+    assert same_bits(seen[0][1], seen[1][1])
+
+
 @pytest.mark.filterwarnings("ignore:Network. SoftmaxCrossEntropy")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_batch_that_goes_through_in_blocks_has_the_bits_of_layer_by_layer(layers, optimizer, dtype, instruction_set):
