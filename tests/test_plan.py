@@ -84,7 +84,7 @@ def test_training_and_prediction_have_the_bits_of_layer_by_layer(layers, optimiz
 
 
 @pytest.mark.parametrize(
-    ("inputs", "outputs"), [(9, 33), (20, 50), (37, 71), (64, 64), (19, 500), (18, 1008), (41, 1024), (17, 2061)]
+    ("inputs", "outputs"), [(9, 33), (20, 50), (37, 71), (64, 64), (19, 500), (19, 601), (18, 1008), (41, 1024), (17, 2061)]
 )
 def test_steps_on_one_sample_have_the_bits_of_layer_by_layer(inputs, outputs, dtype, instruction_set):
     # Rows of a weight whole and with some left over, as many as are read at a time and fewer, close together and far apart.

@@ -11,7 +11,7 @@ from pynn import kernels, reference
 # Around the widths of vectors (1, 2, 4, 8, 16 lanes), of tiles (3 vectors; 1, 2, 4, 8 rows), and around 32, where sums get
 # four chains.
 ROWS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 17, 33]
-DEPTHS = [0, 1, 2, 3, 5, 31, 32, 33, 35, 64]
+DEPTHS = [0, 1, 2, 3, 5, 31, 32, 33, 35, 39, 46, 64]
 COLUMNS = [0, 1, 2, 3, 4, 5, 8, 9, 13, 16, 17, 24, 25, 33, 48, 49, 65]
 
 # Rows, in, out where other paths begin: operands read as a stream, packed, in parts, shared out among threads or not.
@@ -129,7 +129,7 @@ def test_an_outer_product_larger_than_caches_is_written_whole(instruction_set, d
     # More than 32 MiB, whose rows begin and end within lines of a cache or not, whole and in shares; and rows too narrow
     # for that path.
     x, dy = values(9000, dtype, 1), values(2100, dtype, 2)
-    for outputs, inputs in [(2100, 4099), (1050, 8192), (9000, 997)]:
+    for outputs, inputs in [(2100, 4099), (1050, 8192), (9000, 997), (90000, 97)]:
         a, b = np.resize(dy, outputs), np.resize(x, inputs)
         wanted = np.multiply.outer(a, b) + np.zeros(1, dtype)
         for number in (1, 3):
@@ -138,6 +138,10 @@ def test_an_outer_product_larger_than_caches_is_written_whole(instruction_set, d
                 kernels.weight_gradient(a, b, out=out.array)
             assert out.intact()
             assert same_bits(out.array, wanted)
+    padded = np.full((2100, 4200), 7, dtype)
+    kernels.weight_gradient(dy, x[:4099], out=padded[:, :4099])
+    assert same_bits(padded[:, :4099], np.multiply.outer(dy, x[:4099]) + np.zeros(1, dtype))
+    assert (padded[:, 4099:] == 7).all()
     weight, column = in_order(values((4099, 1), dtype, 3), "in_major"), values((2100, 1), dtype, 4)
     assert same_bits(kernels.affine(weight, column), column * weight.T + np.zeros(1, dtype))
 
@@ -148,6 +152,16 @@ def test_one_sample_gives_the_row_of_a_batch_of_one(instruction_set, dtype):
     assert (kernels.input_gradient(weight, dy) == kernels.input_gradient(weight, dy[None])[0]).all()
     assert (kernels.weight_gradient(dy, x) == kernels.weight_gradient(dy[None], x[None])).all()
     assert (kernels.bias_gradient(dy) == kernels.bias_gradient(dy[None])).all()
+
+
+def test_a_sum_of_negative_zeros_stays_one(instruction_set, dtype):
+    # Each product is too small for the dtype, and negative; a chain that has no term left takes none, not +0.
+    tiny = np.finfo(dtype).smallest_subnormal
+    for terms in (32, 33, 34, 35, 39, 46):
+        weight = in_order(np.full((terms, 21), tiny, dtype), "in_major")
+        for rows in (1, 2, 9):
+            dx = kernels.input_gradient(weight, np.full((rows, terms), -tiny, dtype))
+            assert same_bits(dx, np.full((rows, 21), -0.0, dtype)), terms
 
 
 def test_sums_of_no_terms_are_the_bias_or_zero(instruction_set, dtype):

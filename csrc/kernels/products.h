@@ -106,7 +106,7 @@ typedef struct {
     T *sums; /* where SUM goes, or NULL */
     T *packed; /* where the first rows pack this panel, or NULL */
     size_t first, end, from, to; /* rows and steps that are taken now */
-    T *carried; /* (ROWS_CARRIED / TILE_ROWS, 4, TILE_ROWS, PANEL), or NULL where the depth is one part */
+    T *carried; /* (ROWS_CARRIED / TILE_ROWS, 4, TILE_ROWS, PANEL), or not used where the depth is one part */
     const char *next;
     size_t next_tiles, next_tile, next_chain,
         next_step; /* how many tiles fetch it; bytes from tile to tile, chain to chain, step to step */
