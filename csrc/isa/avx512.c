@@ -90,20 +90,10 @@ INLINE void v_spread_4s_f32(v_f32 x, v_f32 r[4])
 
 INLINE void v_transpose_f32(v_f32 *r)
 {
-    __m512 a[16], b[16];
-    UNROLL_FOR (int i = 0; i < 16; i += 2) {
-        a[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
-        a[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
-    }
-    UNROLL_FOR (int i = 0; i < 16; i += 4) { /* b[i + j]: column j of each 4 x 4 block */
-        b[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x44);
-        b[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], 0xee);
-        b[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44);
-        b[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0xee);
-    }
+    UNROLL_FOR (int i = 0; i < 16; i += 4) v_transpose_4s_f32(r + i);
     UNROLL_FOR (int j = 0; j < 4; j++) {
-        const __m512 even0 = _mm512_shuffle_f32x4(b[j], b[4 + j], 0x88), odd0 = _mm512_shuffle_f32x4(b[j], b[4 + j], 0xdd);
-        const __m512 even1 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0x88), odd1 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0xdd);
+        const __m512 even0 = _mm512_shuffle_f32x4(r[j], r[4 + j], 0x88), odd0 = _mm512_shuffle_f32x4(r[j], r[4 + j], 0xdd);
+        const __m512 even1 = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0x88), odd1 = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0xdd);
         r[j] = _mm512_shuffle_f32x4(even0, even1, 0x88);
         r[4 + j] = _mm512_shuffle_f32x4(odd0, odd1, 0x88);
         r[8 + j] = _mm512_shuffle_f32x4(even0, even1, 0xdd);
