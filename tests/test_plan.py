@@ -122,6 +122,18 @@ def test_a_batch_that_goes_through_in_blocks_has_the_bits_of_layer_by_layer(laye
                 assert trained(pynn.Dense) == wanted, f"{rows} rows, {number} threads"
 
 
+def test_a_large_weight_of_few_outputs_has_its_sums_go_from_block_to_block(dtype, instruction_set):
+    # 100 x 49: rows of a batch go through in blocks, each of which is deep enough to be packed in its turn.
+    x, y = values((1501, 100), dtype, 1), values((1501, 49), dtype, 2)
+    seen = set()
+    for kind in (Strange, pynn.Dense):
+        for number in (1, 2):
+            with threads(number):
+                net = pynn.Network([kind(100, 49)], optimizer=pynn.SGD(0.05), dtype=dtype, seed=3)
+                seen.add((net.train_step(x, y), net.parameters.tobytes()))
+    assert len(seen) == 1
+
+
 def test_blocks_that_are_not_worth_sharing_find_room_when_workers_take_them(dtype):
     """Little work, in two blocks: a worker that is quick takes the first one, whose place is then behind that of the second."""
     x, y = values((1800, 4), dtype, 1), values((1800, 4), dtype, 2)

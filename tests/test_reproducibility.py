@@ -98,6 +98,20 @@ def test_every_instruction_set_gives_the_same_bits(dtype, activation, widths):
     assert len(set(seen.values())) == 1, seen
 
 
+def test_large_batches_give_the_same_bits_on_every_instruction_set(dtype):
+    # Both ways through layers of which each product is packed in blocks, where there are few registers, and in parts of its depth.
+    widths, rows = (1030, 310, 290, 70), 300
+    x, y = task(widths, rows, dtype)
+    seen = {}
+    for name in INSTRUCTION_SETS:
+        for number in (1,) if name == "portable" else (1, 2):
+            with using(name), threads(number):
+                net = network(widths, "tanh", dtype)
+                cost = net.train_step(x, y)
+                seen[name, number] = digest(net.parameters, net.predict(x), net.predict(x[:70]), np.array(cost))
+    assert len(set(seen.values())) == 1, seen
+
+
 # ---- memory ----------------------------------------------------------------------------------------------------------
 
 

@@ -454,10 +454,18 @@ static void pack_rows(size_t rows, size_t depth, const T *a, size_t a_step, T *p
 
 static size_t carried_scratch(size_t depth) { return TILE_DEPTH && depth > part_of(1) ? 4 * ROWS_CARRIED * PANEL : 0; }
 
+#if TILE_DEPTH
+#include "blocks.h"
+#endif
+
 /* Elements of scratch that product may use, also if it is smaller in any size; the caller has checked that they can be counted. */
 static size_t product_scratch(size_t rows, size_t columns, size_t depth)
 {
     const size_t panel = panels_scratch(rows, columns, depth) + carried_scratch(depth) + rows_scratch(rows, columns, depth);
+#if TILE_DEPTH
+    const size_t blocks = blocks_scratch(rows, columns, depth);
+    if (blocks > panel) return blocks;
+#endif
     const size_t line = 4 * ((rows > columns ? rows : columns) + LANES); /* a part of a product may be a single line */
     return panel > line ? panel : line;
 }
@@ -670,6 +678,12 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
                        .sums_before = sum_in_tile ? column_sums_before : NULL,
                        .sums = sum_in_tile ? column_sums : NULL,
                        .carried = carried_scratch(depth) ? scratch + panels_scratch(rows, columns, depth) : NULL};
+#if TILE_DEPTH
+    if (in_blocks(rows, columns, depth, b_column)) {
+        product_in_blocks(columns, b_column, a_along_rows, &work, scratch);
+        return;
+    }
+#endif
     const size_t each = a_along_rows && a_step * sizeof(T) >= A_FAR ? rows_packed(rows, columns, depth) : 0;
     if (!each) {
         run_panels(columns, b_column, a_along_rows, &work, scratch);

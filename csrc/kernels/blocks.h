@@ -1,0 +1,302 @@
+/* blocks.h: a large product, where 16 registers are all. A and B are packed in blocks, chain by chain, so that a tile reads both as they lie; and of B
+ * the next block is packed a little with each tile of this one, so that FMAs hide the wait for it. (1024 x 1024, AVX2, against panels of all chains
+ * and an A that is not packed: 256 rows, float32 6.52 ms, 6.02 ms, float64 14.6 ms, 12.4 ms; 32 rows, float64 2.36 ms, 2.17 ms.)
+ *
+ * C (rows, columns) in blocks: of rows, of columns, of depth, and in each of them chain by chain. Sums wait in memory for their other chains, and
+ * for the next block of depth. */
+#define block_rows F(block_rows)
+#define blocks_scratch F(blocks_scratch)
+#define in_blocks F(in_blocks)
+#define chain_steps F(chain_steps)
+#define steps_before F(steps_before)
+#define pack_tiles F(pack_tiles)
+#define pack_chains F(pack_chains)
+#define pack_more F(pack_more)
+#define pack_tiles_along_rows F(pack_tiles_along_rows)
+#define next_block F(next_block)
+#define chain_tile F(chain_tile)
+#define tiles_of_chain F(tiles_of_chain)
+#define product_in_blocks F(product_in_blocks)
+#define BLOCK_ROWS F(BLOCK_ROWS)
+#define BLOCK_BYTES F(BLOCK_BYTES)
+#define LEAST_ROWS F(LEAST_ROWS)
+#define BLOCK_PANELS F(BLOCK_PANELS)
+#define ASK_EACH F(ASK_EACH)
+#define CHAIN F(CHAIN)
+#define TILE F(TILE)
+#define IN_LINE F(IN_LINE)
+
+enum {
+    TILE = TILE_ROWS * PANEL,
+    CHAIN = TILE_DEPTH * PANEL, /* of one chain of a panel, which stays in a level 1 cache while tiles below each other use it */
+    BLOCK_ROWS = 256, /* of A at most, fewer where they would be more than */
+    BLOCK_BYTES = 2 * 1024 * 1024, /* but never fewer than */
+    LEAST_ROWS = 64,
+    BLOCK_PANELS = 2, /* of B, which are whole lines where it lies along its columns; else one, whose columns share sets of the caches */
+    IN_LINE = LINE_BYTES / sizeof(T),
+    ASK_EACH =
+        16, /* steps, between which lines of the next block are asked of memory (1024 x 1024, 32 rows: all before the first, 12 % slower) */
+};
+
+/* Steps that chain c takes */
+INLINE size_t chain_steps(size_t depth, size_t chains, size_t c) { return (depth - c + chains - 1) / chains; }
+
+/* and those of the chains before it */
+INLINE size_t steps_before(size_t depth, size_t chains, size_t c)
+{
+    return c * (depth / chains) + (c < depth % chains ? c : depth % chains);
+}
+
+/* Rows of A in a block */
+static size_t block_rows(size_t rows, size_t depth)
+{
+    const size_t fitting = BLOCK_BYTES / (depth * sizeof(T)) / LEAST_ROWS * LEAST_ROWS;
+    const size_t most = fitting < LEAST_ROWS ? LEAST_ROWS : fitting < BLOCK_ROWS ? fitting : BLOCK_ROWS;
+    return rows < most ? (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS : most;
+}
+
+/* Whether a product pays for it. Columns of B are rows in memory where b_column is not 1, which cost more to pack. */
+INLINE int in_blocks(size_t rows, size_t columns, size_t depth, size_t b_column)
+{
+    const int far = columns * depth * sizeof(T) >= 4 * FAR;
+    return rows >= (b_column == 1 || far ? 32 : 64) && columns > 2 * PANEL && rows * columns >= 4096 &&
+           depth > (IS_F64 && rows >= 128 ? 200 : TILE_DEPTH);
+}
+
+/* Elements for a product of this size or of less depth, of which more rows may fit */
+static size_t blocks_scratch(size_t rows, size_t columns, size_t depth)
+{
+    const size_t all = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS,
+                 kept = (all < BLOCK_ROWS ? all : BLOCK_ROWS) * 4 * BLOCK_PANELS * PANEL;
+    const size_t least = LEAST_ROWS * depth, most = BLOCK_BYTES / sizeof(T) > least ? BLOCK_BYTES / sizeof(T) : least;
+    if (!in_blocks(rows, columns, depth, 1)) return 0;
+    return 2 * BLOCK_PANELS * 4 * CHAIN + kept + (all <= most / depth ? all * depth : most);
+}
+
+/* packed [chain][tile][step][TILE_ROWS] = A (rows, depth); rows beyond the last are as the last */
+static void pack_tiles(size_t rows, size_t depth, const T *a, size_t a_row, T *packed)
+{
+    const size_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    T *to[4];
+    for (size_t c = 0; c < 4; c++) to[c] = packed + tiles * TILE_ROWS * steps_before(depth, 4, c);
+    for (size_t t = 0; t < tiles; t++) {
+        const T *row[TILE_ROWS];
+        for (size_t r = 0, i = t * TILE_ROWS; r < TILE_ROWS; r++, i++) row[r] = a + (i < rows ? i : rows - 1) * a_row;
+        size_t k = 0;
+        for (; k + LANES <= depth; k += LANES) {
+            V block[4];
+            UNROLL_FOR (size_t r = 0; r < 4; r++) block[r] = v_load(row[r] + k);
+            v_transpose_4s(block);
+            UNROLL_FOR (size_t c = 0; c < 4; c++) v_store(to[c] + k, block[c]);
+        }
+        for (; k < depth; k++)
+            for (size_t r = 0; r < TILE_ROWS; r++) to[k % 4][k / 4 * TILE_ROWS + r] = row[r][k];
+        for (size_t c = 0; c < 4; c++) to[c] += TILE_ROWS * chain_steps(depth, 4, c);
+    }
+}
+
+/* packed [tile][step][TILE_ROWS] = A along its rows */
+static void pack_tiles_along_rows(size_t rows, size_t depth, const T *a, size_t a_step, T *packed)
+{
+    for (size_t i = 0; i < rows; i += 4 * TILE_ROWS) {
+        const size_t n = rows - i < 4 * TILE_ROWS ? rows - i : 4 * TILE_ROWS;
+        for (size_t k = 0; k < depth; k++) {
+            const T *const from = a + k * a_step + i;
+            T *const to = packed + i * depth + k * TILE_ROWS;
+            for (size_t r = 0; r < n; r += TILE_ROWS) {
+                if (n - r >= TILE_ROWS) memcpy(to + r * depth, from + r, TILE_ROWS * sizeof(T));
+                else
+                    for (size_t q = 0; q < TILE_ROWS; q++) to[r * depth + q] = r + q < n ? from[r + q] : 0;
+            }
+        }
+    }
+}
+
+/* A block of B, packed [panel][chain][step][width] little by little, while tiles of the block before it are computed */
+typedef struct {
+    size_t columns, depth, chains, b_step, b_column;
+    const T *b;
+    T *packed;
+    size_t done, each; /* steps packed so far, and at a time */
+} next_block;
+
+INLINE void pack_chains(const size_t chains, next_block *g)
+{
+    const size_t from = g->done, to = g->depth - from < g->each ? g->depth : from + g->each, b_step = g->b_step, b_column = g->b_column;
+    g->done = to;
+    for (size_t j = 0; j < g->columns; j += PANEL) {
+        const size_t n = g->columns - j < PANEL ? g->columns - j : PANEL, width = (n + LANES - 1) / LANES * LANES;
+        const T *const b = g->b + j * b_column;
+        T *const panel = g->packed + j / PANEL * 4 * CHAIN;
+        if (b_column == 1) {
+            for (size_t c = 0; c < chains; c++) { /* and not step by step (1024 x 1024, 32 rows: 2 to 6 % slower) */
+                T *row = panel + c * CHAIN + from / chains * width;
+                const T *bk = b + (from + c) * b_step;
+                if (n == PANEL)
+                    for (size_t k = from + c; k < to; k += chains, row += PANEL, bk += chains * b_step)
+                        UNROLL_FOR (size_t v = 0; v < TILE_VECTORS; v++) v_store(row + v * LANES, v_load(bk + v * LANES));
+                else
+                    for (size_t k = from + c; k < to; k += chains, row += width, bk += chains * b_step)
+                        for (size_t v = 0; v < n; v += LANES) v_store(row + v, n - v >= LANES ? v_load(bk + v) : v_load_n(bk + v, n - v));
+            }
+            continue;
+        }
+        for (size_t v = 0; v < n; v += LANES) {
+            const size_t n_v = n - v < LANES ? n - v : LANES;
+            for (size_t k = from; k < to; k += LANES) {
+                const size_t m = to - k < LANES ? to - k : LANES;
+                V block[LANES];
+                if (n_v == LANES && m == LANES) {
+                    UNROLL_FOR (size_t i = 0; i < LANES; i++) block[i] = v_load(b + (v + i) * b_column + k);
+                } else {
+                    for (size_t i = 0; i < LANES; i++) block[i] = i < n_v ? v_load_n(b + (v + i) * b_column + k, m) : v_zero();
+                }
+                v_transpose(block);
+                if (m == LANES) {
+                    UNROLL_FOR (size_t i = 0; i < LANES; i++) v_store(panel + i % chains * CHAIN + (k + i) / chains * width + v, block[i]);
+                } else {
+                    for (size_t i = 0; i < m; i++) v_store(panel + (k + i) % chains * CHAIN + (k + i) / chains * width + v, block[i]);
+                }
+            }
+        }
+    }
+}
+
+static NOINLINE void pack_more(next_block *g)
+{
+    if (g->chains == 4) pack_chains(4, g);
+    else pack_chains(1, g);
+}
+
+/* sum += A B, `steps` of one chain */
+INLINE void chain_tile(const size_t nv, size_t steps, const T *a, const T *b, V (*sum)[TILE_VECTORS])
+{
+    BY_FOUR_FOR (size_t k = 0; k < steps; k++, a += TILE_ROWS, b += nv * LANES) {
+        V bk[TILE_VECTORS];
+        UNROLL_FOR (size_t v = 0; v < nv; v++) bk[v] = v_load(b + v * LANES);
+        UNROLL_FOR (size_t r = 0; r < TILE_ROWS; r++) {
+            const V ark = v_set1(a[r]);
+            UNROLL_FOR (size_t v = 0; v < nv; v++) sum[r][v] = v_fma(ark, bk[v], sum[r][v]);
+        }
+    }
+}
+
+/* One chain of the tiles below each other of a panel, of rows from row i; its last steps, if `last`, end them */
+INLINE void tiles_of_chain(const size_t nv, size_t chain, size_t steps, size_t i, size_t rows, const T *a, const T *b, int first, int last,
+                           T *kept, const panel_work *p, next_block *next)
+{
+    const size_t n_last = p->n_last, ld_c = p->ld_c, chains = p->chains;
+    for (const size_t end = i + rows; i < end; i += TILE_ROWS, a += steps * TILE_ROWS, kept += 4 * TILE) {
+        const size_t mr = end - i < TILE_ROWS ? end - i : TILE_ROWS;
+        V sum[TILE_ROWS][TILE_VECTORS];
+        T *const own = kept + chain * TILE;
+        UNROLL_FOR (size_t v = 0; v < nv; v++) {
+            V start = v_zero();
+            if (first && chain == 0 && p->start)
+                start = v < nv - 1 || n_last == LANES ? v_load(p->start + v * LANES) : v_load_n(p->start + v * LANES, n_last);
+            UNROLL_FOR (size_t r = 0; r < TILE_ROWS; r++) sum[r][v] = first ? start : v_load(own + (r * nv + v) * LANES);
+        }
+        if (first && p->before)
+            UNROLL_FOR (size_t r = 0; r < TILE_ROWS; r++)
+                UNROLL_FOR (size_t v = 0; v < nv; v++) {
+                    const T *const before = p->before + (r < mr ? i + r : i) * ld_c + v * LANES;
+                    sum[r][v] = v < nv - 1 || n_last == LANES ? v_load(before) : v_load_n(before, n_last);
+                }
+        if (last && p->fetch_c)
+            UNROLL_FOR (size_t r = 0; r < TILE_ROWS; r++)
+                UNROLL_FOR (size_t v = 0; v < nv; v++) PREFETCH(p->c + (r < mr ? i + r : i) * ld_c + v * LANES);
+        const char *line = NULL;
+        const int across = next->b_column == 1;
+        size_t lines = 0, apart = 0, bytes = 0; /* of memory to ask for: so many pieces of so many bytes */
+        if (next->done < next->depth) {
+            pack_more(next);
+            const size_t left = next->depth - next->done, n = left < next->each ? left : next->each;
+            line = (const char *)(next->b + next->done * next->b_step);
+            lines = across ? n : n ? next->columns : 0;
+            apart = (across ? next->b_step : next->b_column) * sizeof(T);
+            bytes = (across ? next->columns : n) * sizeof(T);
+        }
+        const size_t each = (lines * ASK_EACH + steps - 1) / steps;
+        for (size_t k = 0; k < steps; k += ASK_EACH) {
+            for (size_t n = lines < each ? lines : each; n;
+                 n--, lines--, line += apart) /* along depth the first line was asked for before */
+                for (const char *at = across ? line - (uintptr_t)line % LINE_BYTES : line + LINE_BYTES - 1; at < line + bytes;
+                     at += LINE_BYTES)
+                    PREFETCH(at);
+            chain_tile(nv, steps - k < ASK_EACH ? steps - k : ASK_EACH, a + k * TILE_ROWS, b + k * nv * LANES, sum);
+        }
+        if (chain + 1 < chains || !last) {
+            UNROLL_FOR (size_t r = 0; r < TILE_ROWS; r++)
+                UNROLL_FOR (size_t v = 0; v < nv; v++) v_store(own + (r * nv + v) * LANES, sum[r][v]);
+            continue;
+        }
+        if (chains == 4)
+            UNROLL_FOR (size_t r = 0; r < TILE_ROWS; r++)
+                UNROLL_FOR (size_t v = 0; v < nv; v++) {
+                    const T *const at = kept + (r * nv + v) * LANES;
+                    sum[r][v] = v_add(v_add(v_load(at), v_load(at + TILE)), v_add(v_load(at + 2 * TILE), sum[r][v]));
+                }
+        if (mr == TILE_ROWS) tile_end(TILE_ROWS, nv, sum, p, i);
+        else
+            UNROLL_FOR (size_t r = 0; r < TILE_ROWS - 1; r++)
+                if (r < mr) tile_end(1, nv, sum + r, p, i + r);
+    }
+}
+
+/* A product of the sizes of `whole` */
+static void product_in_blocks(size_t columns, size_t b_column, int a_along_rows, const panel_work *whole, T *scratch)
+{
+    const size_t depth = whole->depth, a_stride = whole->a_stride, b_step = whole->b_step, chains = whole->chains;
+    const size_t deepest = chains * part_of(a_along_rows), parts = (depth + deepest - 1) / deepest;
+    const size_t depth_each = ((depth + parts - 1) / parts + IN_LINE - 1) / IN_LINE * IN_LINE, rows_each = block_rows(whole->rows, depth),
+                 columns_each = b_column == 1 ? BLOCK_PANELS * PANEL : PANEL;
+    T *b = scratch, *const kept = b + 2 * BLOCK_PANELS * 4 * CHAIN, *const a = kept + rows_each * 4 * BLOCK_PANELS * PANEL;
+    next_block next = {.chains = chains, .b_step = b_step, .b_column = b_column, .packed = b + BLOCK_PANELS * 4 * CHAIN};
+    for (size_t i = 0; i < whole->rows; i += rows_each) {
+        const size_t rows = whole->rows - i < rows_each ? whole->rows - i : rows_each, tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+        for (size_t k = 0; k < depth; k += depth_each) {
+            const size_t steps = depth - k < depth_each ? depth - k : depth_each;
+            T *const to = a + k * tiles * TILE_ROWS;
+            if (a_along_rows) pack_tiles_along_rows(rows, steps, whole->a + k * a_stride + i, a_stride, to);
+            else pack_tiles(rows, steps, whole->a + i * a_stride + k, a_stride, to);
+        }
+        next.columns = columns < columns_each ? columns : columns_each;
+        next.depth = next.each = depth < depth_each ? depth : depth_each;
+        next.b = whole->b;
+        next.done = 0;
+        for (size_t j = 0; j < columns; j += columns_each)
+            for (size_t k = 0; k < depth; k += depth_each) {
+                while (next.done < next.depth) pack_more(&next);
+                const size_t n = next.columns, steps = next.depth;
+                T *const packed = next.packed;
+                next.packed = b;
+                b = packed;
+                const size_t next_k = k + depth_each < depth ? k + depth_each : 0, next_j = next_k ? j : j + columns_each;
+                if (next_j < columns) {
+                    const size_t turns = tiles * chains * ((n + PANEL - 1) / PANEL);
+                    next.columns = columns - next_j < columns_each ? columns - next_j : columns_each;
+                    next.depth = depth - next_k < depth_each ? depth - next_k : depth_each;
+                    next.each = ((next.depth + turns - 1) / turns + IN_LINE - 1) / IN_LINE * IN_LINE;
+                    next.b = whole->b + next_j * b_column + next_k * b_step;
+                    next.done = 0;
+                }
+                for (size_t chain = 0; chain < chains; chain++)
+                    for (size_t q = 0; q < n; q += PANEL) {
+                        const size_t m = n - q < PANEL ? n - q : PANEL, nv = (m + LANES - 1) / LANES;
+                        panel_work work = *whole;
+                        work.n_last = m - (nv - 1) * LANES;
+                        work.c += j + q;
+                        if (work.start) work.start += j + q;
+                        if (work.before) work.before += j + q;
+                        if (work.factor) work.factor += j + q;
+#define TILES_OF(VECTORS)                                                                                                              \
+    tiles_of_chain(VECTORS, chain, chain_steps(steps, chains, chain), i, rows, a + tiles * TILE_ROWS * (k + steps_before(steps, chains, chain)), \
+                   b + (q / PANEL * 4 + chain) * CHAIN, k == 0, k + depth_each >= depth, kept + q * rows_each * 4, &work, &next)
+                        if (nv == 1) TILES_OF(1);
+                        else if (nv == 2) TILES_OF(2);
+                        else TILES_OF(3);
+#undef TILES_OF
+                    }
+            }
+    }
+}
