@@ -99,7 +99,7 @@ def test_every_instruction_set_gives_the_same_bits(dtype, activation, widths):
 
 
 def test_large_batches_give_the_same_bits_on_every_instruction_set(dtype):
-    # Both ways through layers of which each product is packed in blocks, where there are few registers, and in parts of its depth.
+    # Layers whose products are all packed in blocks where there are few registers, one of them in parts of its depth.
     widths, rows = (1030, 310, 290, 70), 300
     x, y = task(widths, rows, dtype)
     seen = {}

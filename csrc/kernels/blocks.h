@@ -12,6 +12,8 @@
 #define pack_tiles F(pack_tiles)
 #define pack_chains F(pack_chains)
 #define pack_more F(pack_more)
+#define pieces_ahead F(pieces_ahead)
+#define b_pieces F(b_pieces)
 #define pack_tiles_along_rows F(pack_tiles_along_rows)
 #define next_block F(next_block)
 #define chain_tile F(chain_tile)
@@ -55,12 +57,12 @@ static size_t block_rows(size_t rows, size_t depth)
     return rows < most ? (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS : most;
 }
 
-/* Whether a product pays for it. Columns of B are rows in memory where b_column is not 1, which cost more to pack. */
+/* Whether a product pays for it. Columns of B are rows in memory where b_column is not 1, and must be transposed. */
 INLINE int in_blocks(size_t rows, size_t columns, size_t depth, size_t b_column)
 {
     const int far = columns * depth * sizeof(T) >= 4 * FAR;
-    return rows >= (b_column == 1 || far ? 32 : 64) && columns > 2 * PANEL && rows * columns >= 4096 &&
-           depth > (IS_F64 && rows >= 128 ? 200 : TILE_DEPTH);
+    const size_t least = b_column == 1 ? 32 : (far ? 256 : 512) / sizeof(T);
+    return rows >= least && columns > 2 * PANEL && rows * columns >= 4096 && depth > (IS_F64 && rows >= 128 ? 200 : TILE_DEPTH);
 }
 
 /* Elements for a product of this size or of less depth, of which more rows may fit */
@@ -168,6 +170,20 @@ static NOINLINE void pack_more(next_block *g)
     else pack_chains(1, g);
 }
 
+/* What the next steps to be packed lie in: rows of B, or, where it lies along depth, columns, of which the first line was asked for before */
+typedef struct {
+    size_t count, apart, bytes;
+    const char *first;
+} b_pieces;
+
+INLINE b_pieces pieces_ahead(const next_block *g)
+{
+    const size_t left = g->depth - g->done, steps = left < g->each ? left : g->each;
+    const char *const b = (const char *)(g->b + g->done * g->b_step);
+    if (g->b_column == 1) return (b_pieces){steps, g->b_step * sizeof(T), g->columns * sizeof(T), b};
+    return (b_pieces){steps ? g->columns : 0, g->b_column * sizeof(T), steps * sizeof(T), b};
+}
+
 /* sum += A B, `steps` of one chain */
 INLINE void chain_tile(const size_t nv, size_t steps, const T *a, const T *b, V (*sum)[TILE_VECTORS])
 {
@@ -202,28 +218,19 @@ INLINE void tiles_of_chain(const size_t nv, size_t chain, size_t steps, size_t i
                     const T *const before = p->before + (r < mr ? i + r : i) * ld_c + v * LANES;
                     sum[r][v] = v < nv - 1 || n_last == LANES ? v_load(before) : v_load_n(before, n_last);
                 }
-        if (last && p->fetch_c)
+        if (last && chain + 1 == chains && p->fetch_c)
             UNROLL_FOR (size_t r = 0; r < TILE_ROWS; r++)
                 UNROLL_FOR (size_t v = 0; v < nv; v++) PREFETCH(p->c + (r < mr ? i + r : i) * ld_c + v * LANES);
-        const char *line = NULL;
+        if (next->done < next->depth) pack_more(next);
+        b_pieces ask = pieces_ahead(next);
+        const size_t at_once = ask.count ? ASK_EACH : steps, each = (ask.count * ASK_EACH + steps - 1) / steps;
         const int across = next->b_column == 1;
-        size_t lines = 0, apart = 0, bytes = 0; /* of memory to ask for: so many pieces of so many bytes */
-        if (next->done < next->depth) {
-            pack_more(next);
-            const size_t left = next->depth - next->done, n = left < next->each ? left : next->each;
-            line = (const char *)(next->b + next->done * next->b_step);
-            lines = across ? n : n ? next->columns : 0;
-            apart = (across ? next->b_step : next->b_column) * sizeof(T);
-            bytes = (across ? next->columns : n) * sizeof(T);
-        }
-        const size_t each = (lines * ASK_EACH + steps - 1) / steps;
-        for (size_t k = 0; k < steps; k += ASK_EACH) {
-            for (size_t n = lines < each ? lines : each; n;
-                 n--, lines--, line += apart) /* along depth the first line was asked for before */
-                for (const char *at = across ? line - (uintptr_t)line % LINE_BYTES : line + LINE_BYTES - 1; at < line + bytes;
-                     at += LINE_BYTES)
-                    PREFETCH(at);
-            chain_tile(nv, steps - k < ASK_EACH ? steps - k : ASK_EACH, a + k * TILE_ROWS, b + k * nv * LANES, sum);
+        for (size_t k = 0; k < steps; k += at_once) {
+            for (size_t n = ask.count < each ? ask.count : each; n; n--, ask.count--, ask.first += ask.apart) {
+                const char *line = across ? ask.first - (uintptr_t)ask.first % LINE_BYTES : ask.first + LINE_BYTES - 1;
+                for (; line < ask.first + ask.bytes; line += LINE_BYTES) PREFETCH(line);
+            }
+            chain_tile(nv, steps - k < at_once ? steps - k : at_once, a + k * TILE_ROWS, b + k * nv * LANES, sum);
         }
         if (chain + 1 < chains || !last) {
             UNROLL_FOR (size_t r = 0; r < TILE_ROWS; r++)

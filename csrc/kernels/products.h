@@ -674,7 +674,7 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
                        .factor = factor,
                        .c = c,
                        .ld_c = ld_c,
-                       .fetch_c = learning_rate && rows * columns * sizeof(T) > FAR,
+                       .fetch_c = (learning_rate || !MANY_REGISTERS) && rows * columns * sizeof(T) > FAR,
                        .sums_before = sum_in_tile ? column_sums_before : NULL,
                        .sums = sum_in_tile ? column_sums : NULL,
                        .carried = carried_scratch(depth) ? scratch + panels_scratch(rows, columns, depth) : NULL};
