@@ -142,7 +142,7 @@ static void all_products(int dtype, results *r)
     /* Where operands are streamed or packed, and where work is shared out among threads: whole, by rows, by columns, a single row left over. */
     static const size_t large[][3] = {{1, 600, 520}, {1, 33, 4500}, {1, 4500, 33}, {2, 40, 2000},  {3, 2000, 40},  {40, 130, 120},
                                       {70, 64, 65},  {130, 70, 30}, {257, 33, 40}, {65, 32, 4200}, {577, 32, 300}, {400, 2, 3},
-                                      {1000, 40, 1}, {9, 300, 900}, {70, 300, 62}, {130, 63, 300},  {300, 70, 60}};
+                                      {1000, 40, 1}, {9, 300, 900}, {70, 300, 62}, {130, 63, 300}, {300, 70, 60}};
     for (size_t i = 0; i < COUNT(large); i++)
         for (int order = 0; order < 2 && large[i][0] * large[i][1] * large[i][2] <= most_work; order++)
             products(dtype, order, large[i][0], large[i][1], large[i][2], i % 2, (int)i % 2, r);
