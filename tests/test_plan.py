@@ -123,8 +123,8 @@ def test_a_batch_that_goes_through_in_blocks_has_the_bits_of_layer_by_layer(laye
 
 
 def test_a_large_weight_of_few_outputs_has_its_sums_go_from_block_to_block(dtype, instruction_set):
-    # 100 x 49: rows of a batch go through in blocks, each of which is deep enough to be packed in its turn.
-    x, y = values((1501, 100), dtype, 1), values((1501, 49), dtype, 2)
+    # 100 x 49: in float32, rows go through in six blocks by one thread, each deep enough to be packed in its turn.
+    x, y = values((1584, 100), dtype, 1), values((1584, 49), dtype, 2)
     seen = set()
     for kind in (Strange, pynn.Dense):
         for number in (1, 2):

@@ -24,7 +24,8 @@ LARGE = [
     (130, 70, 300),
     (300, 520, 200),
     (73, 1100, 260),
-    (200, 2600, 60),
+    (199, 2603, 60),
+    (33, 8300, 50),
     (257, 130, 50),
     (577, 32, 33),
     (1000, 7, 3),
@@ -124,6 +125,19 @@ def test_a_far_operand_is_packed_in_parts(instruction_set, dtype):
     for number in (1, 2):
         with threads(number):
             check("weight_gradient", (y_gradient, x), (33, 1000), sum_bound(300, magnitude, dtype))
+
+
+def test_a_window_that_slides_is_read_as_it_lies(instruction_set, dtype):
+    # Rows of x or dY one number apart lie both ways: along their rows and along the steps of a weight gradient.
+    series, rows = values(1000, dtype, 1), values((601, 100), dtype, 2)
+    window = np.lib.stride_tricks.sliding_window_view(series, 100)[:601]
+    for length in (20, 300, 601):
+        for y_gradient, x in [(window, rows), (rows, window), (window, window)]:
+            result = kernels.weight_gradient(y_gradient[:length], x[:length])
+            assert same_bits(result, kernels.weight_gradient(y_gradient[:length].copy(), x[:length].copy()))
+        weight = values((70, 100), dtype, 3)
+        for kernel, w in [(kernels.affine, weight), (kernels.input_gradient, weight.T)]:
+            assert same_bits(kernel(w, window[:length]), kernel(w, window[:length].copy()))
 
 
 def test_an_outer_product_larger_than_caches_is_written_whole(instruction_set, dtype):

@@ -4,24 +4,22 @@
  *
  * C (rows, columns) in blocks: of rows, of columns, of depth, and in each of them chain by chain. Sums wait in memory for their other chains, and
  * for the next block of depth. */
-#define block_rows F(block_rows)
+#define rows_of_block F(rows_of_block)
 #define blocks_scratch F(blocks_scratch)
 #define in_blocks F(in_blocks)
 #define chain_steps F(chain_steps)
 #define steps_before F(steps_before)
 #define pack_tiles F(pack_tiles)
-#define pack_chains F(pack_chains)
 #define pack_more F(pack_more)
 #define pieces_ahead F(pieces_ahead)
 #define b_pieces F(b_pieces)
-#define pack_tiles_along_rows F(pack_tiles_along_rows)
 #define next_block F(next_block)
-#define chain_tile F(chain_tile)
 #define tiles_of_chain F(tiles_of_chain)
 #define product_in_blocks F(product_in_blocks)
 #define BLOCK_ROWS F(BLOCK_ROWS)
 #define BLOCK_BYTES F(BLOCK_BYTES)
 #define LEAST_ROWS F(LEAST_ROWS)
+#define DEEPEST F(DEEPEST)
 #define BLOCK_PANELS F(BLOCK_PANELS)
 #define ASK_EACH F(ASK_EACH)
 #define CHAIN F(CHAIN)
@@ -32,13 +30,17 @@ enum {
     TILE = TILE_ROWS * PANEL,
     CHAIN = TILE_DEPTH * PANEL, /* of one chain of a panel, which stays in a level 1 cache while tiles below each other use it */
     BLOCK_ROWS = 256, /* of A at most, fewer where they would be more than */
-    BLOCK_BYTES = 2 * 1024 * 1024, /* but never fewer than */
+    BLOCK_BYTES = 2 * 1024 * 1024,
     LEAST_ROWS = 64,
+    DEEPEST = BLOCK_BYTES / sizeof(T) / LEAST_ROWS,
     BLOCK_PANELS = 2, /* of B, which are whole lines where it lies along its columns; else one, whose columns share sets of the caches */
     IN_LINE = LINE_BYTES / sizeof(T),
     ASK_EACH =
         16, /* steps, between which lines of the next block are asked of memory (1024 x 1024, 32 rows: all before the first, 12 % slower) */
 };
+
+_Static_assert(TILE_ROWS == 4 && LANES >= 4 && TILE_DEPTH / 4 * 3 % IN_LINE == 0,
+               "what pack_tiles and the sizes of parts take for granted");
 
 /* Steps that chain c takes */
 INLINE size_t chain_steps(size_t depth, size_t chains, size_t c) { return (depth - c + chains - 1) / chains; }
@@ -50,32 +52,34 @@ INLINE size_t steps_before(size_t depth, size_t chains, size_t c)
 }
 
 /* Rows of A in a block */
-static size_t block_rows(size_t rows, size_t depth)
+static size_t rows_of_block(size_t rows, size_t depth)
 {
-    const size_t fitting = BLOCK_BYTES / (depth * sizeof(T)) / LEAST_ROWS * LEAST_ROWS;
-    const size_t most = fitting < LEAST_ROWS ? LEAST_ROWS : fitting < BLOCK_ROWS ? fitting : BLOCK_ROWS;
+    const size_t fitting = BLOCK_BYTES / (depth * sizeof(T)) / LEAST_ROWS * LEAST_ROWS, most = fitting < BLOCK_ROWS ? fitting : BLOCK_ROWS;
     return rows < most ? (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS : most;
 }
 
-/* Whether a product pays for it. Columns of B are rows in memory where b_column is not 1, and must be transposed. */
+/* Whether a product pays for it, and LEAST_ROWS of its A are no more than a block. Columns of B are rows in memory where b_column is not 1, and must be
+ * transposed. (AVX2, against tiles alone, in blocks at the first size and below it: 32 rows of 512 x 512 in float32 0.97, 16 rows 1.00 to 1.08;
+ * transposed float32 128 rows 0.92, 64 rows 0.99 to 1.08; 256 rows of 784 x 100 0.91, of 512 x 48 1.06; of 224 x 224 in float64 0.98, of 192 x 192 1.06.) */
 INLINE int in_blocks(size_t rows, size_t columns, size_t depth, size_t b_column)
 {
     const int far = columns * depth * sizeof(T) >= 4 * FAR;
     const size_t least = b_column == 1 ? 32 : (far ? 256 : 512) / sizeof(T);
-    return rows >= least && columns > 2 * PANEL && rows * columns >= 4096 && depth > (IS_F64 && rows >= 128 ? 200 : TILE_DEPTH);
+    return rows >= least && columns > 2 * PANEL && rows * columns >= 4096 && depth > (IS_F64 && rows >= 128 ? 200 : TILE_DEPTH) &&
+           depth <= DEEPEST;
 }
 
-/* Elements for a product of this size or of less depth, of which more rows may fit */
+/* Elements that a product of this size or of a smaller one may use */
 static size_t blocks_scratch(size_t rows, size_t columns, size_t depth)
 {
     const size_t all = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS,
                  kept = (all < BLOCK_ROWS ? all : BLOCK_ROWS) * 4 * BLOCK_PANELS * PANEL;
-    const size_t least = LEAST_ROWS * depth, most = BLOCK_BYTES / sizeof(T) > least ? BLOCK_BYTES / sizeof(T) : least;
-    if (!in_blocks(rows, columns, depth, 1)) return 0;
-    return 2 * BLOCK_PANELS * 4 * CHAIN + kept + (all <= most / depth ? all * depth : most);
+    const size_t deepest = depth < DEEPEST ? depth : DEEPEST, most = BLOCK_BYTES / sizeof(T);
+    if (!in_blocks(rows, columns, deepest, 1)) return 0;
+    return 2 * BLOCK_PANELS * 4 * CHAIN + kept + (all <= most / deepest ? all * deepest : most);
 }
 
-/* packed [chain][tile][step][TILE_ROWS] = A (rows, depth); rows beyond the last are as the last */
+/* packed [chain][tile][step][TILE_ROWS] = A along depth, four chains; rows beyond the last are as the last */
 static void pack_tiles(size_t rows, size_t depth, const T *a, size_t a_row, T *packed)
 {
     const size_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
@@ -97,23 +101,6 @@ static void pack_tiles(size_t rows, size_t depth, const T *a, size_t a_row, T *p
     }
 }
 
-/* packed [tile][step][TILE_ROWS] = A along its rows */
-static void pack_tiles_along_rows(size_t rows, size_t depth, const T *a, size_t a_step, T *packed)
-{
-    for (size_t i = 0; i < rows; i += 4 * TILE_ROWS) {
-        const size_t n = rows - i < 4 * TILE_ROWS ? rows - i : 4 * TILE_ROWS;
-        for (size_t k = 0; k < depth; k++) {
-            const T *const from = a + k * a_step + i;
-            T *const to = packed + i * depth + k * TILE_ROWS;
-            for (size_t r = 0; r < n; r += TILE_ROWS) {
-                if (n - r >= TILE_ROWS) memcpy(to + r * depth, from + r, TILE_ROWS * sizeof(T));
-                else
-                    for (size_t q = 0; q < TILE_ROWS; q++) to[r * depth + q] = r + q < n ? from[r + q] : 0;
-            }
-        }
-    }
-}
-
 /* A block of B, packed [panel][chain][step][width] little by little, while tiles of the block before it are computed */
 typedef struct {
     size_t columns, depth, chains, b_step, b_column;
@@ -122,52 +109,18 @@ typedef struct {
     size_t done, each; /* steps packed so far, and at a time */
 } next_block;
 
-INLINE void pack_chains(const size_t chains, next_block *g)
-{
-    const size_t from = g->done, to = g->depth - from < g->each ? g->depth : from + g->each, b_step = g->b_step, b_column = g->b_column;
-    g->done = to;
-    for (size_t j = 0; j < g->columns; j += PANEL) {
-        const size_t n = g->columns - j < PANEL ? g->columns - j : PANEL, width = (n + LANES - 1) / LANES * LANES;
-        const T *const b = g->b + j * b_column;
-        T *const panel = g->packed + j / PANEL * 4 * CHAIN;
-        if (b_column == 1) {
-            for (size_t c = 0; c < chains; c++) { /* and not step by step (1024 x 1024, 32 rows: 2 to 6 % slower) */
-                T *row = panel + c * CHAIN + from / chains * width;
-                const T *bk = b + (from + c) * b_step;
-                if (n == PANEL)
-                    for (size_t k = from + c; k < to; k += chains, row += PANEL, bk += chains * b_step)
-                        UNROLL_FOR (size_t v = 0; v < TILE_VECTORS; v++) v_store(row + v * LANES, v_load(bk + v * LANES));
-                else
-                    for (size_t k = from + c; k < to; k += chains, row += width, bk += chains * b_step)
-                        for (size_t v = 0; v < n; v += LANES) v_store(row + v, n - v >= LANES ? v_load(bk + v) : v_load_n(bk + v, n - v));
-            }
-            continue;
-        }
-        for (size_t v = 0; v < n; v += LANES) {
-            const size_t n_v = n - v < LANES ? n - v : LANES;
-            for (size_t k = from; k < to; k += LANES) {
-                const size_t m = to - k < LANES ? to - k : LANES;
-                V block[LANES];
-                if (n_v == LANES && m == LANES) {
-                    UNROLL_FOR (size_t i = 0; i < LANES; i++) block[i] = v_load(b + (v + i) * b_column + k);
-                } else {
-                    for (size_t i = 0; i < LANES; i++) block[i] = i < n_v ? v_load_n(b + (v + i) * b_column + k, m) : v_zero();
-                }
-                v_transpose(block);
-                if (m == LANES) {
-                    UNROLL_FOR (size_t i = 0; i < LANES; i++) v_store(panel + i % chains * CHAIN + (k + i) / chains * width + v, block[i]);
-                } else {
-                    for (size_t i = 0; i < m; i++) v_store(panel + (k + i) % chains * CHAIN + (k + i) / chains * width + v, block[i]);
-                }
-            }
-        }
-    }
-}
-
+/* Packs `each` steps more */
 static NOINLINE void pack_more(next_block *g)
 {
-    if (g->chains == 4) pack_chains(4, g);
-    else pack_chains(1, g);
+    const size_t from = g->done, to = g->depth - from < g->each ? g->depth : from + g->each;
+    g->done = to;
+    for (size_t j = 0; j < g->columns; j += PANEL) {
+        const size_t n = g->columns - j < PANEL ? g->columns - j : PANEL;
+        const T *const b = g->b + j * g->b_column;
+        T *const packed = g->packed + j / PANEL * 4 * CHAIN;
+        if (g->chains == 4) pack(4, n, from, to, b, g->b_step, g->b_column, packed, CHAIN);
+        else pack(1, n, from, to, b, g->b_step, g->b_column, packed, CHAIN);
+    }
 }
 
 /* What the next steps to be packed lie in: rows of B, or, where it lies along depth, columns, of which the first line was asked for before */
@@ -182,19 +135,6 @@ INLINE b_pieces pieces_ahead(const next_block *g)
     const char *const b = (const char *)(g->b + g->done * g->b_step);
     if (g->b_column == 1) return (b_pieces){steps, g->b_step * sizeof(T), g->columns * sizeof(T), b};
     return (b_pieces){steps ? g->columns : 0, g->b_column * sizeof(T), steps * sizeof(T), b};
-}
-
-/* sum += A B, `steps` of one chain */
-INLINE void chain_tile(const size_t nv, size_t steps, const T *a, const T *b, V (*sum)[TILE_VECTORS])
-{
-    BY_FOUR_FOR (size_t k = 0; k < steps; k++, a += TILE_ROWS, b += nv * LANES) {
-        V bk[TILE_VECTORS];
-        UNROLL_FOR (size_t v = 0; v < nv; v++) bk[v] = v_load(b + v * LANES);
-        UNROLL_FOR (size_t r = 0; r < TILE_ROWS; r++) {
-            const V ark = v_set1(a[r]);
-            UNROLL_FOR (size_t v = 0; v < nv; v++) sum[r][v] = v_fma(ark, bk[v], sum[r][v]);
-        }
-    }
 }
 
 /* One chain of the tiles below each other of a panel, of rows from row i; its last steps, if `last`, end them */
@@ -223,14 +163,19 @@ INLINE void tiles_of_chain(const size_t nv, size_t chain, size_t steps, size_t i
                 UNROLL_FOR (size_t v = 0; v < nv; v++) PREFETCH(p->c + (r < mr ? i + r : i) * ld_c + v * LANES);
         if (next->done < next->depth) pack_more(next);
         b_pieces ask = pieces_ahead(next);
-        const size_t at_once = ask.count ? ASK_EACH : steps, each = (ask.count * ASK_EACH + steps - 1) / steps;
+        const size_t at_once = ask.count ? ASK_EACH : steps, each = ask.count * ASK_EACH / (steps + 1) + 1;
         const int across = next->b_column == 1;
         for (size_t k = 0; k < steps; k += at_once) {
             for (size_t n = ask.count < each ? ask.count : each; n; n--, ask.count--, ask.first += ask.apart) {
                 const char *line = across ? ask.first - (uintptr_t)ask.first % LINE_BYTES : ask.first + LINE_BYTES - 1;
                 for (; line < ask.first + ask.bytes; line += LINE_BYTES) PREFETCH(line);
             }
-            chain_tile(nv, steps - k < at_once ? steps - k : at_once, a + k * TILE_ROWS, b + k * nv * LANES, sum);
+            const size_t end_k = steps - k < at_once ? steps : k + at_once;
+            BY_FOUR_FOR (size_t step = k; step < end_k; step++) {
+                V bk[TILE_VECTORS];
+                UNROLL_FOR (size_t v = 0; v < nv; v++) bk[v] = v_load(b + (step * nv + v) * LANES);
+                tile_step(TILE_ROWS, nv, 1, a, TILE_ROWS, NULL, step, bk, sum);
+            }
         }
         if (chain + 1 < chains || !last) {
             UNROLL_FOR (size_t r = 0; r < TILE_ROWS; r++)
@@ -251,12 +196,13 @@ INLINE void tiles_of_chain(const size_t nv, size_t chain, size_t steps, size_t i
 }
 
 /* A product of the sizes of `whole` */
-static void product_in_blocks(size_t columns, size_t b_column, int a_along_rows, const panel_work *whole, T *scratch)
+static void product_in_blocks(size_t columns, size_t b_column, const panel_work *whole, T *scratch)
 {
     const size_t depth = whole->depth, a_stride = whole->a_stride, b_step = whole->b_step, chains = whole->chains;
+    const int a_along_rows = chains == 1; /* a weight gradient, also if its A, a window that slides, lies both ways */
     const size_t deepest = chains * part_of(a_along_rows), parts = (depth + deepest - 1) / deepest;
-    const size_t depth_each = ((depth + parts - 1) / parts + IN_LINE - 1) / IN_LINE * IN_LINE, rows_each = block_rows(whole->rows, depth),
-                 columns_each = b_column == 1 ? BLOCK_PANELS * PANEL : PANEL;
+    const size_t depth_each = ((depth + parts - 1) / parts + IN_LINE - 1) / IN_LINE * IN_LINE,
+                 rows_each = rows_of_block(whole->rows, depth), columns_each = b_column == 1 ? BLOCK_PANELS * PANEL : PANEL;
     T *b = scratch, *const kept = b + 2 * BLOCK_PANELS * 4 * CHAIN, *const a = kept + rows_each * 4 * BLOCK_PANELS * PANEL;
     next_block next = {.chains = chains, .b_step = b_step, .b_column = b_column, .packed = b + BLOCK_PANELS * 4 * CHAIN};
     for (size_t i = 0; i < whole->rows; i += rows_each) {
@@ -264,7 +210,7 @@ static void product_in_blocks(size_t columns, size_t b_column, int a_along_rows,
         for (size_t k = 0; k < depth; k += depth_each) {
             const size_t steps = depth - k < depth_each ? depth - k : depth_each;
             T *const to = a + k * tiles * TILE_ROWS;
-            if (a_along_rows) pack_tiles_along_rows(rows, steps, whole->a + k * a_stride + i, a_stride, to);
+            if (a_along_rows) pack_rows(TILE_ROWS, rows, steps, whole->a + k * a_stride + i, a_stride, to);
             else pack_tiles(rows, steps, whole->a + i * a_stride + k, a_stride, to);
         }
         next.columns = columns < columns_each ? columns : columns_each;

@@ -142,22 +142,33 @@ static void all_products(int dtype, results *r)
     /* Where operands are streamed or packed, and where work is shared out among threads: whole, by rows, by columns, a single row left over. */
     static const size_t large[][3] = {{1, 600, 520}, {1, 33, 4500}, {1, 4500, 33}, {2, 40, 2000},  {3, 2000, 40},  {40, 130, 120},
                                       {70, 64, 65},  {130, 70, 30}, {257, 33, 40}, {65, 32, 4200}, {577, 32, 300}, {400, 2, 3},
-                                      {1000, 40, 1}, {9, 300, 900}, {70, 300, 62}, {130, 63, 300}, {300, 70, 60}};
+                                      {1000, 40, 1}, {9, 300, 900}, {71, 301, 63}, {130, 63, 303}, {300, 70, 60},  {66, 1027, 65}};
     for (size_t i = 0; i < COUNT(large); i++)
         for (int order = 0; order < 2 && large[i][0] * large[i][1] * large[i][2] <= most_work; order++)
             products(dtype, order, large[i][0], large[i][1], large[i][2], i % 2, (int)i % 2, r);
 }
 
-/* A workspace is counted for the largest batch, and smaller ones use it too. */
+/* A workspace is counted for the largest batch, and smaller ones and their shares use it too. */
 static void scratch_is_enough_for_less(int dtype)
 {
-    static const size_t sizes[][2] = {{520, 200}, {40, 2000}};
+    static const size_t sizes[] = {1, 40, 200, 257, 520, 2000, 60000}, depths[] = {1, 30, 201, 257, 300, 1000, 4097, 8193, 60000};
+    size_t bytes, less;
     doing = "product_scratch";
     for (size_t i = 0; i < COUNT(sizes); i++)
-        for (size_t depth = 1, before = 0, bytes; depth < 6000; depth++, before = bytes) {
-            check(pynn_product_scratch(dtype, sizes[i][0], sizes[i][1], depth, &bytes) == PYNN_OK, "status", sizes[i][0], sizes[i][1],
-                  depth);
-            check(bytes >= before, "less depth needs more scratch", sizes[i][0], sizes[i][1], depth);
+        for (size_t j = 0; j < COUNT(sizes); j++)
+            for (size_t k = 0; k < COUNT(depths); k++) {
+                check(pynn_product_scratch(dtype, sizes[i], sizes[j], depths[k], &bytes) == PYNN_OK, "status", sizes[i], sizes[j],
+                      depths[k]);
+                for (size_t q = 0; q < 3; q++) {
+                    if ((q == 0 ? i : q == 1 ? j : k) == 0) continue;
+                    pynn_product_scratch(dtype, sizes[i - (q == 0)], sizes[j - (q == 1)], depths[k - (q == 2)], &less);
+                    check(bytes >= less, "less needs more scratch", sizes[i], sizes[j], depths[k]);
+                }
+            }
+    for (size_t i = 0; i < 2; i++)
+        for (size_t depth = 1, before = 0; depth < 9000; depth++, before = bytes) {
+            pynn_product_scratch(dtype, i ? 40 : 520, i ? 2000 : 200, depth, &bytes);
+            check(bytes >= before, "less depth needs more scratch", i, 0, depth);
         }
 }
 
