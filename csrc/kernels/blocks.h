@@ -31,7 +31,7 @@ enum {
     CHAIN = TILE_DEPTH * PANEL, /* of one chain of a panel, which stays in a level 1 cache while tiles below each other use it */
     BLOCK_ROWS = 256, /* of A at most, fewer where they would be more than */
     BLOCK_BYTES = 2 * 1024 * 1024,
-    LEAST_ROWS = 64,
+    LEAST_ROWS = 64, /* for fewer, B would be packed again too often, so nothing deeper is taken in blocks than */
     DEEPEST = BLOCK_BYTES / sizeof(T) / LEAST_ROWS,
     BLOCK_PANELS = 2, /* of B, which are whole lines where it lies along its columns; else one, whose columns share sets of the caches */
     IN_LINE = LINE_BYTES / sizeof(T),

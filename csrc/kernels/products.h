@@ -399,7 +399,8 @@ INLINE void pack(const size_t chains, size_t columns, size_t from, size_t to, co
 INLINE int packs_far(size_t rows, size_t columns, size_t depth) { return rows >= 2 * TILE_ROWS && columns * depth * sizeof(T) >= FAR; }
 
 /* Whether panels of such a B are packed several at once, and not by their first rows: where a panel is no whole
- * number of lines and is taken in parts (2048 x 2048, 32 rows, AVX2: float32 5450 us by first rows, 4531 us; float64 12978 us, 10011 us) */
+ * number of lines and is taken in parts (2048 x 2048, 32 rows, AVX2, none of it in blocks: float32 5450 us by first rows, 4531 us; float64 12978 us,
+ * 10011 us) */
 INLINE int packs_panels(size_t rows, size_t columns, size_t depth) { return TILE_DEPTH && packs_far(rows, columns, depth); }
 
 /* How many: as many as FAR bytes hold */
