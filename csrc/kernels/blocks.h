@@ -59,12 +59,13 @@ static size_t rows_of_block(size_t rows, size_t depth)
 }
 
 /* Whether a product pays for it, and LEAST_ROWS of its A are no more than a block. Columns of B are rows in memory where b_column is not 1, and must be
- * transposed. (AVX2, against tiles alone, in blocks at the first size and below it: 32 rows of 512 x 512 in float32 0.97, 16 rows 1.00 to 1.08;
- * transposed float32 128 rows 0.92, 64 rows 0.99 to 1.08; 256 rows of 784 x 100 0.91, of 512 x 48 1.06; of 224 x 224 in float64 0.98, of 192 x 192 1.06.) */
+ * transposed. (AVX2, against tiles alone, in blocks at the first size and below it: 32 rows of 512 x 512 in float32 0.97, of 784 x 200 1.04; 16 rows 1.00
+ * to 1.08; transposed float32 128 rows 0.92, 64 rows 0.99 to 1.08; 256 rows of 784 x 100 0.91, of 512 x 48 1.06; of 224 x 224 in float64 0.98, of
+ * 192 x 192 1.06.) */
 INLINE int in_blocks(size_t rows, size_t columns, size_t depth, size_t b_column)
 {
     const int far = columns * depth * sizeof(T) >= 4 * FAR;
-    const size_t least = b_column == 1 ? 32 : (far ? 256 : 512) / sizeof(T);
+    const size_t least = b_column != 1 ? (far ? 256 : 512) / sizeof(T) : columns * depth * sizeof(T) >= FAR / 4 * 3 ? 32 : 48;
     return rows >= least && columns > 2 * PANEL && rows * columns >= 4096 && depth > (IS_F64 && rows >= 128 ? 200 : TILE_DEPTH) &&
            depth <= DEEPEST;
 }
@@ -141,23 +142,15 @@ INLINE b_pieces pieces_ahead(const next_block *g)
 INLINE void tiles_of_chain(const size_t nv, size_t chain, size_t steps, size_t i, size_t rows, const T *a, const T *b, int first, int last,
                            T *kept, const panel_work *p, next_block *next)
 {
-    const size_t n_last = p->n_last, ld_c = p->ld_c, chains = p->chains;
+    const size_t ld_c = p->ld_c, chains = p->chains;
     for (const size_t end = i + rows; i < end; i += TILE_ROWS, a += steps * TILE_ROWS, kept += 4 * TILE) {
         const size_t mr = end - i < TILE_ROWS ? end - i : TILE_ROWS;
         V sum[TILE_ROWS][TILE_VECTORS];
         T *const own = kept + chain * TILE;
-        UNROLL_FOR (size_t v = 0; v < nv; v++) {
-            V start = v_zero();
-            if (first && chain == 0 && p->start)
-                start = v < nv - 1 || n_last == LANES ? v_load(p->start + v * LANES) : v_load_n(p->start + v * LANES, n_last);
-            UNROLL_FOR (size_t r = 0; r < TILE_ROWS; r++) sum[r][v] = first ? start : v_load(own + (r * nv + v) * LANES);
-        }
-        if (first && p->before)
+        if (first) tile_begin(TILE_ROWS, nv, mr, chain == 0 ? p->start : NULL, p->before, p, i, sum);
+        else
             UNROLL_FOR (size_t r = 0; r < TILE_ROWS; r++)
-                UNROLL_FOR (size_t v = 0; v < nv; v++) {
-                    const T *const before = p->before + (r < mr ? i + r : i) * ld_c + v * LANES;
-                    sum[r][v] = v < nv - 1 || n_last == LANES ? v_load(before) : v_load_n(before, n_last);
-                }
+                UNROLL_FOR (size_t v = 0; v < nv; v++) sum[r][v] = v_load(own + (r * nv + v) * LANES);
         if (last && chain + 1 == chains && p->fetch_c)
             UNROLL_FOR (size_t r = 0; r < TILE_ROWS; r++)
                 UNROLL_FOR (size_t v = 0; v < nv; v++) PREFETCH(p->c + (r < mr ? i + r : i) * ld_c + v * LANES);
@@ -237,11 +230,7 @@ static void product_in_blocks(size_t columns, size_t b_column, const panel_work 
                     for (size_t q = 0; q < n; q += PANEL) {
                         const size_t m = n - q < PANEL ? n - q : PANEL, nv = (m + LANES - 1) / LANES;
                         panel_work work = *whole;
-                        work.n_last = m - (nv - 1) * LANES;
-                        work.c += j + q;
-                        if (work.start) work.start += j + q;
-                        if (work.before) work.before += j + q;
-                        if (work.factor) work.factor += j + q;
+                        take_panel(&work, j + q, m);
 #define TILES_OF(VECTORS)                                                                                                              \
     tiles_of_chain(VECTORS, chain, chain_steps(steps, chains, chain), i, rows, a + tiles * TILE_ROWS * (k + steps_before(steps, chains, chain)), \
                    b + (q / PANEL * 4 + chain) * CHAIN, k == 0, k + depth_each >= depth, kept + q * rows_each * 4, &work, &next)

@@ -14,6 +14,8 @@
  */
 #define tile F(tile)
 #define tile_step F(tile_step)
+#define columns_at F(columns_at)
+#define tile_begin F(tile_begin)
 #define tile_end F(tile_end)
 #define tile_of_pairs F(tile_of_pairs)
 #define tile_rows F(tile_rows)
@@ -57,6 +59,7 @@
 #define panels_packed F(panels_packed)
 #define panels_scratch F(panels_scratch)
 #define pack_panels F(pack_panels)
+#define take_panel F(take_panel)
 #define run_panels F(run_panels)
 #define panel_work F(panel_work)
 
@@ -112,6 +115,25 @@ typedef struct {
         next_step; /* how many tiles fetch it; bytes from tile to tile, chain to chain, step to step */
 } panel_work;
 
+/* Vector v of a row of a panel of nv vectors, the last with n_last columns */
+INLINE V columns_at(const size_t nv, const size_t v, size_t n_last, const T *row)
+{
+    return v < nv - 1 || n_last == LANES ? v_load(row + v * LANES) : v_load_n(row + v * LANES, n_last);
+}
+
+/* What the sums of a tile begin with, whose first row is row i: `start`, or `before`; of mr rows, `rows` are there */
+INLINE void tile_begin(const size_t mr, const size_t nv, const size_t rows, const T *start, const T *before, const panel_work *p, size_t i,
+                       V (*sum)[TILE_VECTORS])
+{
+    UNROLL_FOR (size_t v = 0; v < nv; v++) {
+        const V from = start ? columns_at(nv, v, p->n_last, start) : v_zero();
+        UNROLL_FOR (size_t r = 0; r < mr; r++) sum[r][v] = from;
+    }
+    if (before)
+        UNROLL_FOR (size_t r = 0; r < mr; r++)
+            UNROLL_FOR (size_t v = 0; v < nv; v++) sum[r][v] = columns_at(nv, v, p->n_last, before + (r < rows ? i + r : i) * p->ld_c);
+}
+
 /* What becomes of the sums of a tile whose first row is row i */
 INLINE void tile_end(const size_t mr, const size_t nv, V (*sum)[TILE_VECTORS], const panel_work *p, size_t i)
 {
@@ -120,10 +142,7 @@ INLINE void tile_end(const size_t mr, const size_t nv, V (*sum)[TILE_VECTORS], c
     if (p->factor) {
         const T *const factor = p->factor + i * ld_c;
         UNROLL_FOR (size_t r = 0; r < mr; r++)
-            UNROLL_FOR (size_t v = 0; v < nv; v++) {
-                const T *const f = factor + r * ld_c + v * LANES;
-                sum[r][v] = v_mul(v < nv - 1 || n_last == LANES ? v_load(f) : v_load_n(f, n_last), sum[r][v]);
-            }
+            UNROLL_FOR (size_t v = 0; v < nv; v++) sum[r][v] = v_mul(columns_at(nv, v, n_last, factor + r * ld_c), sum[r][v]);
     }
     const T rate = p->learning_rate ? *p->learning_rate : 0; /* a copy, which C cannot overlap */
     const T *const learning_rate = p->learning_rate ? &rate : NULL;
@@ -163,26 +182,11 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
         UNROLL_FOR (size_t r = 0; r < mr; r++)
             UNROLL_FOR (size_t v = 0; v < nv; v++) PREFETCH(c + r * p->ld_c + v * LANES);
     if (summing) /* from -0 the first sum is the first row, whatever that is */
-        UNROLL_FOR (size_t v = 0; v < nv; v++) {
-            if (!p->sums_before) total[v] = v_set1((T)-0.0);
-            else
-                total[v] = v < nv - 1 || n_last == LANES ? v_load(p->sums_before + v * LANES)
-                                                         : v_load_n(p->sums_before + v * LANES, n_last);
-        }
+        UNROLL_FOR (size_t v = 0; v < nv; v++) total[v] = p->sums_before ? columns_at(nv, v, n_last, p->sums_before) : v_set1((T)-0.0);
     size_t chain = 0;
     do {
-        UNROLL_FOR (size_t v = 0; v < nv; v++) {
-            V start = v_zero();
-            if (!a_along_rows && p->start && chain == 0)
-                start = v < nv - 1 || n_last == LANES ? v_load(p->start + v * LANES) : v_load_n(p->start + v * LANES, n_last);
-            UNROLL_FOR (size_t r = 0; r < mr; r++) sum[r][v] = start;
-        }
-        if (a_along_rows && p->before) /* a weight gradient, which alone may have it, and no start */
-            UNROLL_FOR (size_t r = 0; r < mr; r++)
-                UNROLL_FOR (size_t v = 0; v < nv; v++) {
-                    const T *const before = p->before + (i + r) * p->ld_c + v * LANES;
-                    sum[r][v] = v < nv - 1 || n_last == LANES ? v_load(before) : v_load_n(before, n_last);
-                }
+        /* A weight gradient alone may have sums before it, and no start. */
+        tile_begin(mr, nv, mr, !a_along_rows && chain == 0 ? p->start : NULL, a_along_rows ? p->before : NULL, p, i, sum);
         if (TILE_DEPTH && from)
             UNROLL_FOR (size_t r = 0; r < mr; r++)
                 UNROLL_FOR (size_t v = 0; v < nv; v++) sum[r][v] = v_load(kept + chain * whole + (r * nv + v) * LANES);
@@ -205,7 +209,7 @@ INLINE void tile(const size_t mr, const size_t nv, const int a_along_rows, const
             if (packing) {
                 UNROLL_FOR (size_t v = 0; v < nv; v++) {
                     PREFETCH(bk + AHEAD * chains * b_step + v * LANES);
-                    bv[v] = v < nv - 1 || n_last == LANES ? v_load(bk + v * LANES) : v_load_n(bk + v * LANES, n_last);
+                    bv[v] = columns_at(nv, v, n_last, bk);
                     v_store(packed + v * LANES, bv[v]);
                 }
                 packed += chains * nv * LANES;
@@ -244,9 +248,7 @@ INLINE void tile_of_pairs(const size_t mr, const size_t nv, const panel_work *p,
     UNROLL_FOR (size_t r = 0; r < mr; r++) row[r] = p->a + (i + r) * p->a_stride;
     for (size_t pair = 0; pair < 4; pair += 2) {
         UNROLL_FOR (size_t v = 0; v < nv; v++) {
-            V from = v_zero();
-            if (p->start && pair == 0)
-                from = v < nv - 1 || n_last == LANES ? v_load(p->start + v * LANES) : v_load_n(p->start + v * LANES, n_last);
+            const V from = p->start && pair == 0 ? columns_at(nv, v, n_last, p->start) : v_zero();
             UNROLL_FOR (size_t r = 0; r < mr; r++) {
                 sum[0][r][v] = from;
                 sum[1][r][v] = v_zero();
@@ -469,6 +471,18 @@ INLINE void pack_rows(const size_t group, size_t rows, size_t depth, const T *a,
 
 static size_t carried_scratch(size_t depth) { return TILE_DEPTH && depth > part_of(1) ? 4 * ROWS_CARRIED * PANEL : 0; }
 
+/* Makes of a whole product its n columns of C from column j on; where they begin in B is the caller's to say. */
+INLINE void take_panel(panel_work *p, size_t j, size_t n)
+{
+    p->n_last = (n - 1) % LANES + 1;
+    p->c += j;
+    if (p->start) p->start += j;
+    if (p->before) p->before += j;
+    if (p->factor) p->factor += j;
+    if (p->sums) p->sums += j;
+    if (p->sums_before) p->sums_before += j;
+}
+
 #if TILE_DEPTH
 #include "blocks.h"
 #endif
@@ -611,14 +625,8 @@ static void run_panels(size_t columns, size_t b_column, int a_along_rows, const 
     for (size_t j = 0; j < columns; j += PANEL) {
         const size_t n = columns - j < PANEL ? columns - j : PANEL, nv = (n + LANES - 1) / LANES;
         panel_work work = *whole;
-        work.n_last = n - (nv - 1) * LANES;
+        take_panel(&work, j, n);
         work.b += j * b_column;
-        work.c += j;
-        if (work.start) work.start += j;
-        if (work.before) work.before += j;
-        if (work.factor) work.factor += j;
-        if (work.sums) work.sums += j;
-        if (work.sums_before) work.sums_before += j;
         if (packs_in_tile(rows, columns, depth, b_column)) {
             work.packed = scratch;
         } else if (at_once && n == PANEL) {
