@@ -16,7 +16,7 @@ demo: $(VENV)/pynn $(VENV)/demo.txt
 	$(BIN)/python -m pynn demo $(ARGS)
 
 test: $(VENV)/pynn $(VENV)/test.txt
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 bench: $(VENV)/pynn
 	$(BIN)/python -m bench $(or $(ARGS),peers)
