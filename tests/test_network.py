@@ -294,7 +294,9 @@ def test_layers_that_do_not_fit_each_other_are_a_value_error_that_names_both():
         pynn.Network([pynn.Dense(3, 5), pynn.ReLU(), pynn.Dense(6, 2)])
 
 
-@pytest.mark.parametrize("bad", [None, 3, "Dense", pynn.Dense, pynn.ReLU, np.tanh, [pynn.Dense(5, 2)]], ids=str)
+@pytest.mark.parametrize(
+    "bad", [None, 3, "Dense", pynn.Dense, pynn.ReLU, pytest.param(object(), id="object"), np.tanh, [pynn.Dense(5, 2)]], ids=str
+)
 def test_what_is_no_layer_is_a_type_error(bad):
     with pytest.raises(TypeError, match=r"layer 1.*is not a layer: it wants forward\(x\) and backward\(y_gradient\)"):
         pynn.Network([pynn.Dense(3, 5), bad])

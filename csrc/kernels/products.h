@@ -121,7 +121,7 @@ INLINE V columns_at(const size_t nv, const size_t v, size_t n_last, const T *row
     return v < nv - 1 || n_last == LANES ? v_load(row + v * LANES) : v_load_n(row + v * LANES, n_last);
 }
 
-/* What the sums of a tile begin with, whose first row is row i: `start`, or `before`; of mr rows, `rows` are there */
+/* What the sums of a tile begin with, whose first row is row i: `start`, or `before`; of mr rows, `rows` are there, and the others begin as row i */
 INLINE void tile_begin(const size_t mr, const size_t nv, const size_t rows, const T *start, const T *before, const panel_work *p, size_t i,
                        V (*sum)[TILE_VECTORS])
 {
