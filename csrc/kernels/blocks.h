@@ -59,13 +59,13 @@ static size_t rows_of_block(size_t rows, size_t depth)
 }
 
 /* Whether a product pays for it, and LEAST_ROWS of its A are no more than a block. Columns of B are rows in memory where b_column is not 1, and
- * must be transposed. (AVX2, against tiles alone, in blocks at the first size and below it. 32 rows in float32: of 512 x 512 0.97, of 784 x 200, 612
- * KiB, 1.04; 48 rows of 784 x 256 0.95, 16 rows 1.00 to 1.08. Transposed float32: 128 rows 0.92, 64 rows 0.99 to 1.08. 256 rows: of 784 x 100 0.91,
- * of 512 x 48 1.06; of 224 x 224 in float64 0.98, of 192 x 192 1.06.) */
+ * must be transposed, which few_rows.h does not need and float64 alone does here. (AVX2, against tiles alone, in blocks at the first size and below it. 32
+ * rows in float32: of 512 x 512 0.97, of 784 x 200, 612 KiB, 1.04; 48 rows of 784 x 256 0.95, 16 rows 1.00 to 1.08. 256 rows: of 784 x 100
+ * 0.91, of 512 x 48 1.06; of 224 x 224 in float64 0.98, of 192 x 192 1.06.) */
 INLINE int in_blocks(size_t rows, size_t columns, size_t depth, size_t b_column)
 {
     const int far = columns * depth * sizeof(T) >= 4 * FAR;
-    const size_t least = b_column != 1 ? (far ? 256 : 512) / sizeof(T) : columns * depth * sizeof(T) >= FAR / 4 * 3 ? 32 : 48;
+    const size_t least = b_column != 1 ? (IS_F64 ? (far ? 32 : 64) : SIZE_MAX) : columns * depth * sizeof(T) >= FAR / 4 * 3 ? 32 : 48;
     return rows >= least && columns > 2 * PANEL && rows * columns >= 4096 && depth > (IS_F64 && rows >= 128 ? 200 : TILE_DEPTH) &&
            depth <= DEEPEST;
 }

@@ -485,6 +485,8 @@ INLINE void take_panel(panel_work *p, size_t j, size_t n)
 
 #if TILE_DEPTH
 #include "blocks.h"
+
+#include "few_rows.h"
 #endif
 
 /* Elements of scratch that product may use, also if it is smaller in any size; the caller has checked that they can be counted. */
@@ -496,6 +498,8 @@ static size_t product_scratch(size_t rows, size_t columns, size_t depth)
 #if TILE_DEPTH
     const size_t blocks = blocks_scratch(rows, columns, depth);
     if (blocks > most) most = blocks;
+    const size_t few = few_rows_scratch(rows, depth);
+    if (few > most) most = few;
 #endif
     return most;
 }
@@ -703,6 +707,10 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
                        .sums = sum_in_tile ? column_sums : NULL,
                        .carried = carried_scratch(depth) ? scratch + panels_scratch(rows, columns, depth) : NULL};
 #if TILE_DEPTH
+    if (chains == 4 && b_step == 1 && a_step == 1 && !learning_rate && in_few_rows(rows, columns, depth)) {
+        product_of_few_rows(columns, b_column, &work, scratch);
+        return;
+    }
     if (in_blocks(rows, columns, depth, b_column)) {
         product_in_blocks(columns, b_column, &work, scratch);
         return;
