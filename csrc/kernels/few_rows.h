@@ -1,27 +1,38 @@
-/* few_rows.h: few rows times a large B that lies along depth, as a weight of (outputs, inputs) does, where 16 registers are all. The rows are packed, which
- * are the smaller operand, and B is read as it lies: vectors lie along the rows of C, and Cᵀ = B Aᵀ is computed, and written transposed. The operands
- * of an FMA change places, the order of FMAs does not. (1024 x 1024, float32, against panels of B that are packed: 8 rows 0.94 of their time, 16
- * rows 0.62, 32 rows 0.71, 256 rows 0.97.)
+/* few_rows.h: few rows times a large B, which would be packed for too few, where 16 registers are all. The rows are packed instead, which are the smaller
+ * operand, and B is read as it lies, once: vectors lie along the rows of C, and Cᵀ = Bᵀ Aᵀ is computed, and written transposed. The operands of an
+ * FMA change places, the order of FMAs does not. (1024 x 1024, AVX2, against panels of B that are packed. B along depth: float32, 8 rows
+ * 0.83 of their time, 16 rows 0.61, 32 rows 0.72, 256 rows 0.97. B along its columns: float32, 4 rows 0.67, 16 rows 0.74; float64 0.35 and
+ * 0.80.)
  */
 #define in_few_rows F(in_few_rows)
 #define few_rows_scratch F(few_rows_scratch)
 #define rows_at_once F(rows_at_once)
 #define write_columns F(write_columns)
+#define pack_few_rows F(pack_few_rows)
 #define column_step F(column_step)
 #define tile_of_columns F(tile_of_columns)
 #define columns_of_panel F(columns_of_panel)
-#define few_rows_of F(few_rows_of)
+#define few_rows_along_depth F(few_rows_along_depth)
+#define add_steps F(add_steps)
+#define add_four F(add_four)
+#define few_rows_along_columns F(few_rows_along_columns)
 #define product_of_few_rows F(product_of_few_rows)
 #define rows_panel F(rows_panel)
+#define FEW_ROWS_DEPTH F(FEW_ROWS_DEPTH)
+#define FEW_ROWS_COLUMNS F(FEW_ROWS_COLUMNS)
 #define FEW_ROWS F(FEW_ROWS)
 #define FEW_ROWS_BYTES F(FEW_ROWS_BYTES)
 #define COLUMNS_KEPT F(COLUMNS_KEPT)
+#define SUMS_BYTES F(SUMS_BYTES)
 
 enum {
+    FEW_ROWS_DEPTH = 192, /* at least, and */
+    FEW_ROWS_COLUMNS = 64,
     FEW_ROWS = 48, /* packed at a time at most, two panels of float32, */
     FEW_ROWS_BYTES =
-        1024 * 1024, /* and what of them a level 2 cache lets pass by in time (4096 x 1024, 32 rows, float32, which are 512 KiB: 0.71) */
+        768 * 1024, /* and what of them a level 2 cache lets pass by in time (4096 x 1024, float32, 32 rows, which are 512 KiB: 0.71) */
     COLUMNS_KEPT = LINE_BYTES / sizeof(T), /* until they are written, a line of each row of C at once */
+    SUMS_BYTES = 16 * 1024, /* of a chain that steps of B are added to, in a level 1 cache */
 };
 
 /* Up to PANEL rows of A: packed [chain][step][vectors], chains `apart` */
@@ -31,21 +42,28 @@ typedef struct {
     T *sums; /* (COLUMNS_KEPT, FEW_ROWS), of these rows */
 } rows_panel;
 
-/* Whether a product pays for it. Below these sizes packing B costs less, and more rows of float64 miss the cache that B passes through (against
- * panels: 128 x 256, 32 rows, float32 1.01; 256 x 256, float32, 48 rows 0.93, 96 rows 0.99; float64, 16 rows 0.83, 24 rows 1.23, of 1024 x 1024 0.74). */
-INLINE int in_few_rows(size_t rows, size_t columns, size_t depth)
+/* Whether a product pays for it, against packing B. Along depth: more rows of float64 miss the cache that B passes through (128 x 256, 32 rows, float32 1.01;
+ * 256 x 256, float32, 48 rows 0.93, 96 rows 0.99; float64, 16 rows 0.83, 24 rows 1.23, of 1024 x 1024 0.74). Along columns, of a B that may be
+ * a part of what lies b_step apart: float32, 512 x 1024, 4 rows 1.67, 16 rows 0.80; 2048 x 1024, 0.58 and 0.70; 1024 x 1024, 32 rows,
+ * float32 0.94 to 1.10, float64 0.80 to 0.98. */
+INLINE int in_few_rows(size_t rows, size_t columns, size_t depth, size_t b_step)
 {
-    const size_t least_depth = IS_F64 ? (rows <= 16 ? 192 : 512) : rows < 64 ? 192 : TILE_DEPTH + 1;
-    return rows >= (IS_F64 ? 5 : 8) && rows <= (IS_F64 ? 24 : SIZE_MAX) && columns >= 64 && depth >= least_depth &&
-           depth <= FEW_ROWS_BYTES / (PANEL * sizeof(T));
+    if (columns < FEW_ROWS_COLUMNS || depth < FEW_ROWS_DEPTH || depth > FEW_ROWS_BYTES / (PANEL * sizeof(T))) return 0;
+    if (b_step == 1) {
+        if (IS_F64) return rows >= 5 && rows <= (depth >= 512 ? 24 : 16);
+        return rows >= 8 && rows < (depth > TILE_DEPTH ? SIZE_MAX : 64);
+    }
+    const size_t all = depth * b_step, far = 4 * FAR / sizeof(T);
+    return rows <= (IS_F64 ? 32 : 24) && (all >= far || (rows >= (IS_F64 ? 5 : 13) && rows <= 24 && all >= 512 * 1024));
 }
 
 /* Elements that a product of this size or of a smaller one may use */
-static size_t few_rows_scratch(size_t rows, size_t depth)
+static size_t few_rows_scratch(size_t rows, size_t columns, size_t depth)
 {
+    if (rows < 2 || columns < FEW_ROWS_COLUMNS || depth < FEW_ROWS_DEPTH) return 0;
     const size_t most = FEW_ROWS_BYTES / sizeof(T) + 4 * FEW_ROWS,
                  width = ((rows < FEW_ROWS ? rows : FEW_ROWS) + LANES - 1) / LANES * LANES;
-    return width * (depth + 3) < most ? width * (depth + 3) : most;
+    return (width * (depth + 3) < most ? width * (depth + 3) : most) + 4 * SUMS_BYTES / sizeof(T);
 }
 
 /* Rows of A at a time: those that fit, and blocks of them that are as large as each other */
@@ -56,14 +74,14 @@ INLINE size_t rows_at_once(size_t rows, size_t depth)
     return ((rows + blocks - 1) / blocks + LANES - 1) / LANES * LANES;
 }
 
-/* C (rows, columns), rows ld_c apart = factor sums, sums (columns, FEW_ROWS); factor may be NULL and lies as C does */
-INLINE void write_columns(size_t columns, size_t rows, const T *sums, const T *factor, T *c, size_t ld_c)
+/* C (rows, columns), rows ld_c apart = factor sums, sums (columns rounded up to LANES, width); factor may be NULL and lies as C does */
+INLINE void write_columns(size_t columns, size_t rows, size_t width, const T *sums, const T *factor, T *c, size_t ld_c)
 {
-    for (size_t i = 0; i < columns; i += LANES, sums += LANES * FEW_ROWS) {
+    for (size_t i = 0; i < columns; i += LANES, sums += LANES * width) {
         const size_t n = columns - i < LANES ? columns - i : LANES;
         for (size_t j = 0; j < rows; j += LANES) {
             V block[LANES];
-            UNROLL_FOR (size_t q = 0; q < LANES; q++) block[q] = v_load(sums + q * FEW_ROWS + j);
+            UNROLL_FOR (size_t q = 0; q < LANES; q++) block[q] = v_load(sums + q * width + j);
             v_transpose(block);
             UNROLL_FOR (size_t q = 0; q < LANES; q++) {
                 const size_t at = (j + q) * ld_c + i;
@@ -74,6 +92,23 @@ INLINE void write_columns(size_t columns, size_t rows, const T *sums, const T *f
         }
     }
 }
+
+/* Packs `rows` rows of A from row `first` on, in panels as wide as each other; how many panels. Sums of row j go to `sums` + j. */
+INLINE size_t pack_few_rows(size_t first, size_t rows, size_t ld_b, const panel_work *whole, T *sums, T *packed, rows_panel *panels)
+{
+    const size_t depth = whole->depth, vectors = (rows + LANES - 1) / LANES, count = (vectors + TILE_VECTORS - 1) / TILE_VECTORS;
+    for (size_t q = 0, j = 0; q < count; q++) {
+        const size_t nv = vectors / count + (q < vectors % count), n = rows - j < nv * LANES ? rows - j : nv * LANES;
+        const size_t apart = (depth + 3) / 4 * nv * LANES;
+        pack(4, n, 0, depth, whole->a + (first + j) * whole->a_stride, 1, whole->a_stride, packed, apart);
+        panels[q] = (rows_panel){depth, nv, apart, ld_b, packed, whole->b, whole->start, sums + j};
+        packed += 4 * apart;
+        j += n;
+    }
+    return count;
+}
+
+/* ---- B along depth: tiles of its columns -------------------------------------------------------------------------------- */
 
 /* Step k of a tile, a its vectors of A */
 INLINE void column_step(const size_t mr, const size_t nv, const T *a, const T *const *column, size_t k, V (*sum)[TILE_VECTORS])
@@ -133,22 +168,12 @@ INLINE void columns_of_panel(const size_t mr, const size_t nv, const rows_panel 
         for (; n; i++, n--) tile_of_columns(1, nv, p, i, 0);
 }
 
-/* Rows that rows_at_once says, from row `first` on */
-static NOINLINE void few_rows_of(size_t first, size_t rows, size_t columns, size_t ld_b, const panel_work *whole, T *scratch)
+static NOINLINE void few_rows_along_depth(size_t first, size_t rows, size_t columns, size_t ld_b, const panel_work *whole, T *scratch)
 {
-    T sums[COLUMNS_KEPT * FEW_ROWS];
+    T sums[COLUMNS_KEPT * FEW_ROWS] = {0}; /* the columns beyond the last are written to no row, but are computed with */
     rows_panel panels[FEW_ROWS / LANES];
-    const size_t depth = whole->depth, ld_c = whole->ld_c;
-    const size_t vectors = (rows + LANES - 1) / LANES, count = (vectors + TILE_VECTORS - 1) / TILE_VECTORS;
-    for (size_t q = 0, j = 0; q < count; q++) {
-        const size_t nv = vectors / count + (q < vectors % count), n = rows - j < nv * LANES ? rows - j : nv * LANES;
-        const size_t apart = (depth + 3) / 4 * nv * LANES;
-        pack(4, n, 0, depth, whole->a + (first + j) * whole->a_stride, 1, whole->a_stride, scratch, apart);
-        panels[q] = (rows_panel){depth, nv, apart, ld_b, scratch, whole->b, whole->start, sums + j};
-        scratch += 4 * apart;
-        j += n;
-    }
-    const size_t each = vectors == 1 ? 2 * TILE_ROWS : TILE_ROWS; /* of one vector twice the columns, or sums would wait for each other */
+    const size_t ld_c = whole->ld_c, count = pack_few_rows(first, rows, ld_b, whole, sums, scratch, panels);
+    const size_t each = rows <= LANES ? 2 * TILE_ROWS : TILE_ROWS; /* of one vector twice the columns, or sums would wait for each other */
     for (size_t i = 0; i < columns; i += each) {
         const size_t left = columns - i, n = left < each ? left : each;
         for (const rows_panel *p = panels; p < panels + count; p++) {
@@ -159,14 +184,89 @@ static NOINLINE void few_rows_of(size_t first, size_t rows, size_t columns, size
         }
         const size_t end = i + n, from = i / COLUMNS_KEPT * COLUMNS_KEPT;
         if (end % COLUMNS_KEPT == 0 || end == columns)
-            write_columns(end - from, rows, sums, whole->factor ? whole->factor + first * ld_c + from : NULL,
+            write_columns(end - from, rows, FEW_ROWS, sums, whole->factor ? whole->factor + first * ld_c + from : NULL,
                           whole->c + first * ld_c + from, ld_c);
     }
 }
 
-/* A product of the sizes of `whole`, with four chains */
-static void product_of_few_rows(size_t columns, size_t ld_b, const panel_work *whole, T *scratch)
+/* ---- B along its columns: steps of it, as a stream, added to sums that wait in memory ------------------------------------ */
+
+/* sums (n, width) += A B for `count` steps of a chain and nv vectors of rows of A: a (count, nv LANES), steps of B b_apart; of the steps after these, if
+ * `ahead`, lines are asked of memory meanwhile */
+INLINE void add_steps(const size_t count, const size_t nv, size_t n, const T *a, const T *b, size_t b_apart, int ahead, T *sums,
+                      size_t width)
 {
-    const size_t rows = whole->rows, at_once = rows_at_once(rows, whole->depth);
-    for (size_t i = 0; i < rows; i += at_once) few_rows_of(i, rows - i < at_once ? rows - i : at_once, columns, ld_b, whole, scratch);
+    enum { LINE = LINE_BYTES / sizeof(T) };
+    V av[4][TILE_VECTORS];
+    UNROLL_FOR (size_t k = 0; k < count; k++)
+        UNROLL_FOR (size_t v = 0; v < nv; v++) av[k][v] = v_load(a + (k * nv + v) * LANES);
+    for (size_t i = 0; i < n; i += LINE) {
+        const size_t end = n - i < LINE ? n : i + LINE;
+        if (ahead)
+            UNROLL_FOR (size_t k = count; k < 2 * count; k++) PREFETCH(b + k * b_apart + i);
+        BY_FOUR_FOR (size_t j = i; j < end; j++) {
+            V sum[TILE_VECTORS];
+            UNROLL_FOR (size_t v = 0; v < nv; v++) sum[v] = v_load(sums + j * width + v * LANES);
+            UNROLL_FOR (size_t k = 0; k < count; k++) {
+                const V bk = v_set1(b[k * b_apart + j]);
+                UNROLL_FOR (size_t v = 0; v < nv; v++) sum[v] = v_fma(av[k][v], bk, sum[v]);
+            }
+            UNROLL_FOR (size_t v = 0; v < nv; v++) v_store(sums + j * width + v * LANES, sum[v]);
+        }
+    }
+}
+
+/* The same for four steps, or for one */
+INLINE void add_four(const size_t nv, int four, size_t n, const T *a, const T *b, size_t b_apart, int ahead, T *sums, size_t width)
+{
+    if (four) add_steps(4, nv, n, a, b, b_apart, ahead, sums, width);
+    else add_steps(1, nv, n, a, b, b_apart, ahead, sums, width);
+}
+
+static NOINLINE void few_rows_along_columns(size_t first, size_t rows, size_t columns, const panel_work *whole, T *scratch)
+{
+    rows_panel panels[FEW_ROWS / LANES];
+    const size_t depth = whole->depth, ld_c = whole->ld_c, b_step = whole->b_step, width = (rows + LANES - 1) / LANES * LANES;
+    const size_t strip = SUMS_BYTES / sizeof(T) / width / LANES * LANES;
+    T *const sums = scratch;
+    const size_t count = pack_few_rows(first, rows, 1, whole, sums, scratch + 4 * SUMS_BYTES / sizeof(T), panels);
+    for (size_t i = 0; i < columns; i += strip) {
+        const size_t n = columns - i < strip ? columns - i : strip, all = n * width;
+        for (size_t chain = 0; chain < 4; chain++) {
+            const size_t steps = (depth - chain + 3) / 4;
+            T *const own = sums + chain * all;
+            for (size_t j = 0; j < n; j++) {
+                const V from = chain == 0 && whole->start ? v_set1(whole->start[i + j]) : v_zero();
+                for (size_t v = 0; v < width; v += LANES) v_store(own + j * width + v, from);
+            }
+            for (size_t k = 0; k < steps;) {
+                const int four = steps - k >= 4;
+                const T *const b = whole->b + i + (chain + 4 * k) * b_step;
+                for (const rows_panel *p = panels; p < panels + count; p++) {
+                    const T *const a = p->packed + chain * p->apart + k * p->vectors * LANES;
+                    T *const to = own + (p->sums - sums);
+                    if (p->vectors == 1) add_four(1, four, n, a, b, 4 * b_step, p == panels, to, width);
+                    else if (p->vectors == 2) add_four(2, four, n, a, b, 4 * b_step, p == panels, to, width);
+                    else add_four(3, four, n, a, b, 4 * b_step, p == panels, to, width);
+                }
+                k += four ? 4 : 1;
+            }
+        }
+        for (size_t j = 0; j < all; j += LANES) {
+            const T *const at = sums + j;
+            v_store(sums + j, v_add(v_add(v_load(at), v_load(at + all)), v_add(v_load(at + 2 * all), v_load(at + 3 * all))));
+        }
+        write_columns(n, rows, width, sums, whole->factor ? whole->factor + first * ld_c + i : NULL, whole->c + first * ld_c + i, ld_c);
+    }
+}
+
+/* A product of the sizes of `whole`, with four chains, A along depth */
+static void product_of_few_rows(size_t columns, size_t b_column, const panel_work *whole, T *scratch)
+{
+    const size_t at_once = rows_at_once(whole->rows, whole->depth);
+    for (size_t i = 0; i < whole->rows; i += at_once) {
+        const size_t rows = whole->rows - i < at_once ? whole->rows - i : at_once;
+        if (whole->b_step == 1) few_rows_along_depth(i, rows, columns, b_column, whole, scratch);
+        else few_rows_along_columns(i, rows, columns, whole, scratch);
+    }
 }

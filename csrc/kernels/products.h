@@ -498,7 +498,7 @@ static size_t product_scratch(size_t rows, size_t columns, size_t depth)
 #if TILE_DEPTH
     const size_t blocks = blocks_scratch(rows, columns, depth);
     if (blocks > most) most = blocks;
-    const size_t few = few_rows_scratch(rows, depth);
+    const size_t few = few_rows_scratch(rows, columns, depth);
     if (few > most) most = few;
 #endif
     return most;
@@ -707,7 +707,7 @@ static void product(size_t rows, size_t columns, size_t depth, const void *a_, s
                        .sums = sum_in_tile ? column_sums : NULL,
                        .carried = carried_scratch(depth) ? scratch + panels_scratch(rows, columns, depth) : NULL};
 #if TILE_DEPTH
-    if (chains == 4 && b_step == 1 && a_step == 1 && !learning_rate && in_few_rows(rows, columns, depth)) {
+    if (chains == 4 && !a_along_rows && !learning_rate && in_few_rows(rows, columns, depth, b_step)) {
         product_of_few_rows(columns, b_column, &work, scratch);
         return;
     }

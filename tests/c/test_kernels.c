@@ -140,9 +140,10 @@ static void all_products(int dtype, results *r)
                 products(dtype, turn % 2 ? PYNN_IN_MAJOR : PYNN_OUT_MAJOR, ROWS[i], COLUMNS[j], DEPTHS[k], turn / 3 % 3, turn / 5 % 2, r);
             }
     /* Where operands are streamed or packed, and where work is shared out among threads: whole, by rows, by columns, a single row left over. */
-    static const size_t large[][3] = {{1, 600, 520}, {1, 33, 4500}, {1, 4500, 33}, {2, 40, 2000},  {3, 2000, 40},  {40, 130, 120},
-                                      {70, 64, 65},  {130, 70, 30}, {257, 33, 40}, {65, 32, 4200}, {577, 32, 300}, {400, 2, 3},
-                                      {1000, 40, 1}, {9, 300, 900}, {71, 301, 63}, {130, 63, 303}, {300, 70, 60},  {66, 1027, 65}};
+    static const size_t large[][3] = {{1, 600, 520},  {1, 33, 4500}, {1, 4500, 33},  {2, 40, 2000},  {3, 2000, 40},
+                                      {40, 130, 120}, {70, 64, 65},  {130, 70, 30},  {257, 33, 40},  {65, 32, 4200},
+                                      {577, 32, 300}, {400, 2, 3},   {1000, 40, 1},  {9, 300, 900},  {71, 301, 63},
+                                      {130, 63, 303}, {300, 70, 60}, {66, 1027, 65}, {20, 516, 517}, {3, 1030, 1030}};
     for (size_t i = 0; i < COUNT(large); i++)
         for (int order = 0; order < 2 && large[i][0] * large[i][1] * large[i][2] <= most_work; order++)
             products(dtype, order, large[i][0], large[i][1], large[i][2], i % 2, (int)i % 2, r);
