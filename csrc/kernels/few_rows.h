@@ -189,7 +189,11 @@ static NOINLINE void few_rows_along_depth(size_t first, size_t rows, size_t colu
     }
 }
 
-/* ---- B along its columns: steps of it, as a stream, added to sums that wait in memory ------------------------------------ */
+/* ---- B along its columns: steps of it, as a stream, added to sums that wait in memory ------------------------------------
+ *
+ * Steps that lie a power of two apart share sets of each cache, and take longer (32 rows in float32: 1024 x 1024 906 us, 1024 x 1040 803 us). To
+ * transpose four steps at a time into memory of their own cost as much as it saved.
+ */
 
 /* sums (n, width) += A B for `count` steps of a chain and nv vectors of rows of A: a (count, nv LANES), steps of B b_apart; of the steps after these, if
  * `ahead`, lines are asked of memory meanwhile */
