@@ -99,6 +99,21 @@ def test_steps_on_one_sample_have_the_bits_of_layer_by_layer(inputs, outputs, dt
     assert same_bits(seen[0][1], seen[1][1])
 
 
+@pytest.mark.parametrize("rows", [6, 16, 23, 33])
+def test_few_rows_of_wide_layers_have_the_bits_of_layer_by_layer_and_of_each_row_alone(rows, dtype, instruction_set):
+    # So few that rows are packed and not the weight, which then lies along the sums going back, and across them forward.
+    x, y = values((rows, 5), dtype, 1), values((rows, 3), dtype, 2)
+    seen = []
+    for kind in (Strange, pynn.Dense):
+        layers = [kind(5, 517), pynn.Tanh(), pynn.Dense(517, 1030), pynn.Sigmoid(), pynn.Dense(1030, 3)]
+        net = pynn.Network(layers, optimizer=pynn.SGD(0.05), dtype=dtype, seed=3)
+        costs = [net.train_step(x, y) for _ in range(2)]
+        together = net.predict(x)
+        assert same_bits(np.stack([net.predict(row) for row in x]), together)
+        seen.append((costs, net.parameters.tobytes(), together.tobytes()))
+    assert seen[0] == seen[1]
+
+
 @pytest.mark.filterwarnings("ignore:Network. SoftmaxCrossEntropy")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_batch_that_goes_through_in_blocks_has_the_bits_of_layer_by_layer(layers, optimizer, dtype, instruction_set):

@@ -1,4 +1,4 @@
-"""csrc/kernels/products.h, blocks.h, few_rows.h and lines.h: a layer's products agree with plain NumPy at every edge of a vector or tile."""
+"""Products of a layer (products.h, blocks.h, few_rows.h, lines.h) agree with plain NumPy at every edge of a vector or tile."""
 
 import itertools
 
