@@ -24,7 +24,9 @@ LARGE = [
     (40, 600, 400),
     (3, 1030, 1027),
     (8, 203, 77),
-    (20, 520, 515),
+    (20, 520, 1011),
+    (31, 530, 1000),
+    (30, 4100, 66),
     (21, 519, 66),
     (130, 70, 300),
     (300, 520, 200),
@@ -135,12 +137,12 @@ def test_a_far_operand_is_packed_in_parts(instruction_set, dtype):
 def test_a_window_that_slides_is_read_as_it_lies(instruction_set, dtype):
     # Rows of x or dY one number apart lie both ways: along their rows and along the steps of a weight gradient.
     series, rows = values(1000, dtype, 1), values((601, 100), dtype, 2)
-    window = np.lib.stride_tricks.sliding_window_view(series, 100)[:601]
+    window = np.lib.stride_tricks.sliding_window_view(series, 200)[:601]
     for length in (20, 300, 601):
         for y_gradient, x in [(window, rows), (rows, window), (window, window)]:
             result = kernels.weight_gradient(y_gradient[:length], x[:length])
             assert same_bits(result, kernels.weight_gradient(y_gradient[:length].copy(), x[:length].copy()))
-        weight = values((70, 100), dtype, 3)
+        weight = values((70, 200), dtype, 3)
         for kernel, w in [(kernels.affine, weight), (kernels.input_gradient, weight.T)]:
             assert same_bits(kernel(w, window[:length]), kernel(w, window[:length].copy()))
 

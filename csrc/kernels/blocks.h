@@ -1,6 +1,6 @@
 /* blocks.h: a large product, where 16 registers are all. A and B are packed in blocks, chain by chain, so that a tile reads both as they lie; and of B
  * the next block is packed a little with each tile of this one, so that FMAs hide the wait for it. (1024 x 1024, AVX2, against panels of all chains
- * and an A that is not packed: 256 rows, float32 6.52 ms, 6.02 ms, float64 14.6 ms, 12.4 ms; 32 rows, float64 2.36 ms, 2.17 ms.)
+ * and an A that is not packed: 256 rows, float32 6.52 ms, 6.02 ms, float64 14.6 ms, 12.4 ms.)
  *
  * C (rows, columns) in blocks: of rows, of columns, of depth, and in each of them chain by chain. Sums wait in memory for their other chains, and
  * for the next block of depth. */
@@ -58,10 +58,10 @@ static size_t rows_of_block(size_t rows, size_t depth)
     return rows < most ? (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS : most;
 }
 
-/* Whether a product pays for it, and LEAST_ROWS of its A are no more than a block. Columns of B are rows in memory where b_column is not 1, and
- * must be transposed, which few_rows.h does not need and float64 alone does here. (AVX2, against tiles alone, in blocks at the first size and below it. 32
- * rows in float32: of 512 x 512 0.97, of 784 x 200, 612 KiB, 1.04; 48 rows of 784 x 256 0.95, 16 rows 1.00 to 1.08. 256 rows: of 784 x 100
- * 0.91, of 512 x 48 1.06; of 224 x 224 in float64 0.98, of 192 x 192 1.06.) */
+/* Whether a product pays for it that few_rows.h does not take, and LEAST_ROWS of its A are no more than a block. Where b_column is not 1, columns of B
+ * are rows in memory, and must be transposed, in float64: few_rows.h takes almost all of float32's. (AVX2, against tiles alone, in blocks at the
+ * first size and below it. 32 rows in float32: of 512 x 512 0.97, of 784 x 200, 612 KiB, 1.04; 48 rows of 784 x 256 0.95, 16 rows 1.00 to 1.08.
+ * 256 rows: of 784 x 100 0.91, of 512 x 48 1.06, of 512 x 60, transposed, in float32, 1.09; of 224 x 224 in float64 0.98, of 192 x 192 1.06.) */
 INLINE int in_blocks(size_t rows, size_t columns, size_t depth, size_t b_column)
 {
     const int far = columns * depth * sizeof(T) >= 4 * FAR;

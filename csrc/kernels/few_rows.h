@@ -1,8 +1,8 @@
-/* few_rows.h: few rows times a large B, which would be packed for too few, where 16 registers are all. The rows are packed instead, which are the smaller
- * operand, and B is read as it lies, once: vectors lie along the rows of C, and Cᵀ = Bᵀ Aᵀ is computed, and written transposed. The operands of an
- * FMA change places, the order of FMAs does not. (1024 x 1024, AVX2, against panels of B that are packed. B along depth: float32, 8 rows
- * 0.83 of their time, 16 rows 0.61, 32 rows 0.72, 256 rows 0.97. B along its columns: float32, 4 rows 0.67, 16 rows 0.74; float64 0.35 and
- * 0.80.)
+/* few_rows.h: few rows times a large B, which they would not repay packing, where 16 registers are all. The rows are packed instead, which are
+ * the smaller operand, and B is read as it lies, once for FEW_ROWS of them: vectors lie along the rows of C, and Cᵀ = Bᵀ Aᵀ is computed, and
+ * written transposed. The order of FMAs is that of products.h. (1024 x 1024, AVX2, against panels of B that are packed. B along depth: float32,
+ * 8 rows 0.83 of their time, 16 rows 0.61, 32 rows 0.72, 256 rows 0.97. B along its columns: float32, 4 rows 0.67, 16 rows 0.74; float64, 4
+ * rows 0.35, 16 rows 0.80.)
  */
 #define in_few_rows F(in_few_rows)
 #define few_rows_scratch F(few_rows_scratch)
@@ -14,7 +14,7 @@
 #define columns_of_panel F(columns_of_panel)
 #define few_rows_along_depth F(few_rows_along_depth)
 #define add_steps F(add_steps)
-#define add_four F(add_four)
+#define add_four_or_one F(add_four_or_one)
 #define few_rows_along_columns F(few_rows_along_columns)
 #define product_of_few_rows F(product_of_few_rows)
 #define rows_panel F(rows_panel)
@@ -22,30 +22,30 @@
 #define FEW_ROWS_COLUMNS F(FEW_ROWS_COLUMNS)
 #define FEW_ROWS F(FEW_ROWS)
 #define FEW_ROWS_BYTES F(FEW_ROWS_BYTES)
-#define COLUMNS_KEPT F(COLUMNS_KEPT)
 #define SUMS_BYTES F(SUMS_BYTES)
 
 enum {
     FEW_ROWS_DEPTH = 192, /* at least, and */
     FEW_ROWS_COLUMNS = 64,
-    FEW_ROWS = 48, /* packed at a time at most, two panels of float32, */
-    FEW_ROWS_BYTES =
-        768 * 1024, /* and what of them a level 2 cache lets pass by in time (4096 x 1024, float32, 32 rows, which are 512 KiB: 0.71) */
-    COLUMNS_KEPT = LINE_BYTES / sizeof(T), /* until they are written, a line of each row of C at once */
-    SUMS_BYTES = 16 * 1024, /* of a chain that steps of B are added to, in a level 1 cache */
+    FEW_ROWS = 48, /* at a time at most, two panels of float32 or four of float64, */
+    FEW_ROWS_BYTES = 768 * 1024, /* and of them when packed (4096 x 1024, 32 rows of float32, 512 KiB: 0.71 of the time of panels) */
+    SUMS_BYTES = 16 * 1024, /* of a chain, in a level 1 cache, to which a B along its columns is added */
 };
 
-/* Up to PANEL rows of A: packed [chain][step][vectors], chains `apart` */
+_Static_assert(FEW_ROWS % PANEL == 0 && IN_LINE % (2 * TILE_ROWS) == 0 && TILE_VECTORS == 3,
+               "what panels and lines of sums take for granted");
+
+/* Up to PANEL rows of A, packed [chain][step][vectors], chains `apart`; and what they are multiplied with, where B lies along depth */
 typedef struct {
     size_t depth, vectors, apart, ld_b;
     const T *packed, *b, *start;
-    T *sums; /* (COLUMNS_KEPT, FEW_ROWS), of these rows */
+    T *sums; /* of each column, of these rows */
 } rows_panel;
 
-/* Whether a product pays for it, against packing B. Along depth: more rows of float64 miss the cache that B passes through (128 x 256, 32 rows, float32 1.01;
- * 256 x 256, float32, 48 rows 0.93, 96 rows 0.99; float64, 16 rows 0.83, 24 rows 1.23, of 1024 x 1024 0.74). Along columns, of a B that may be
- * a part of what lies b_step apart: float32, 512 x 1024, 4 rows 1.67, 16 rows 0.80; 2048 x 1024, 0.58 and 0.70; 1024 x 1024, 32 rows,
- * float32 0.94 to 1.10, float64 0.80 to 0.98. */
+/* Whether a product pays for it, against packing B. Along depth: more rows of float64 miss the cache that B passes through (128 x 256, 32 rows,
+ * float32 1.01; 256 x 256, float32, 48 rows 0.93, 96 rows 0.99; float64, 16 rows 0.83, 24 rows 1.23, of 1024 x 1024 0.74). Along columns, of a B
+ * that may be a part of what lies b_step apart: float32, 512 x 1024, 4 rows 1.67, 16 rows 0.80; 2048 x 1024, 0.58 and 0.70; 1024 x 1024, 32
+ * rows, float32 0.94 to 1.10, float64 0.80 to 0.98. */
 INLINE int in_few_rows(size_t rows, size_t columns, size_t depth, size_t b_step)
 {
     if (columns < FEW_ROWS_COLUMNS || depth < FEW_ROWS_DEPTH || depth > FEW_ROWS_BYTES / (PANEL * sizeof(T))) return 0;
@@ -53,8 +53,8 @@ INLINE int in_few_rows(size_t rows, size_t columns, size_t depth, size_t b_step)
         if (IS_F64) return rows >= 5 && rows <= (depth >= 512 ? 24 : 16);
         return rows >= 8 && rows < (depth > TILE_DEPTH ? SIZE_MAX : 64);
     }
-    const size_t all = depth * b_step, far = 4 * FAR / sizeof(T);
-    return rows <= (IS_F64 ? 32 : 24) && (all >= far || (rows >= (IS_F64 ? 5 : 13) && rows <= 24 && all >= 512 * 1024));
+    const size_t bytes = depth * b_step * sizeof(T);
+    return rows <= (IS_F64 ? 32 : 24) && bytes >= (!IS_F64 && rows >= 13 ? 2 : 4) * (size_t)FAR;
 }
 
 /* Elements that a product of this size or of a smaller one may use */
@@ -118,12 +118,12 @@ INLINE void column_step(const size_t mr, const size_t nv, const T *a, const T *c
     tile_step(mr, nv, 0, NULL, 0, column, k, av, sum);
 }
 
-/* mr columns of C from column i on, nv vectors of its rows; of `ahead` columns of B after these, at most mr, lines are asked of memory meanwhile */
+/* mr columns of C from column i on, nv vectors of its rows; lines of `ahead` columns of B after these, at most mr, are asked of memory
+ * meanwhile */
 INLINE void tile_of_columns(const size_t mr, const size_t nv, const rows_panel *p, size_t i, size_t ahead)
 {
-    enum { LINE = LINE_BYTES / sizeof(T) };
     V sum[2 * TILE_ROWS][TILE_VECTORS];
-    T kept[3 * 2 * TILE_ROWS * PANEL]; /* three chains, while the registers hold the fourth */
+    T kept[3 * TILE_ROWS * PANEL]; /* three chains, while the registers hold the fourth */
     const T *column[2 * TILE_ROWS];
     const size_t ld_b = p->ld_b, depth = p->depth, whole = mr * nv * LANES;
     UNROLL_FOR (size_t r = 0; r < mr; r++) column[r] = p->b + (i + r) * ld_b;
@@ -137,10 +137,10 @@ INLINE void tile_of_columns(const size_t mr, const size_t nv, const rows_panel *
         const size_t second = ahead == 2 * TILE_ROWS ? TILE_ROWS * ld_b : 0;
         size_t k = chain;
         /* The steps of a line, written one by one: a loop of them gcc takes for its outer loop, and unrolls that 64 times. */
-        for (; k + LINE <= depth; k += LINE, a += LINE / 4 * nv * LANES) {
+        for (; k + IN_LINE <= depth; k += IN_LINE, a += IN_LINE / 4 * nv * LANES) {
             if (ahead) PREFETCH(next);
             if (ahead && mr > TILE_ROWS) PREFETCH(next + second);
-            next += LINE;
+            next += IN_LINE;
             column_step(mr, nv, a, column, k, sum);
             column_step(mr, nv, a + nv * LANES, column, k + 4, sum);
             if (IS_F64) continue;
@@ -156,7 +156,7 @@ INLINE void tile_of_columns(const size_t mr, const size_t nv, const rows_panel *
         UNROLL_FOR (size_t v = 0; v < nv; v++) {
             const T *const at = kept + (r * nv + v) * LANES;
             const V all = v_add(v_add(v_load(at), v_load(at + whole)), v_add(v_load(at + 2 * whole), sum[r][v]));
-            v_store(p->sums + (i + r) % COLUMNS_KEPT * FEW_ROWS + v * LANES, all);
+            v_store(p->sums + (i + r) % IN_LINE * FEW_ROWS + v * LANES, all);
         }
 }
 
@@ -170,8 +170,8 @@ INLINE void columns_of_panel(const size_t mr, const size_t nv, const rows_panel 
 
 static NOINLINE void few_rows_along_depth(size_t first, size_t rows, size_t columns, size_t ld_b, const panel_work *whole, T *scratch)
 {
-    T sums[COLUMNS_KEPT * FEW_ROWS] = {0}; /* the columns beyond the last are written to no row, but are computed with */
-    rows_panel panels[FEW_ROWS / LANES];
+    T sums[IN_LINE * FEW_ROWS] = {0}; /* the columns beyond the last are written to no row, but are computed with */
+    rows_panel panels[FEW_ROWS / PANEL];
     const size_t ld_c = whole->ld_c, count = pack_few_rows(first, rows, ld_b, whole, sums, scratch, panels);
     const size_t each = rows <= LANES ? 2 * TILE_ROWS : TILE_ROWS; /* of one vector twice the columns, or sums would wait for each other */
     for (size_t i = 0; i < columns; i += each) {
@@ -182,8 +182,8 @@ static NOINLINE void few_rows_along_depth(size_t first, size_t rows, size_t colu
             else if (p->vectors == 2) columns_of_panel(TILE_ROWS, 2, p, i, n, ahead);
             else columns_of_panel(TILE_ROWS, 3, p, i, n, ahead);
         }
-        const size_t end = i + n, from = i / COLUMNS_KEPT * COLUMNS_KEPT;
-        if (end % COLUMNS_KEPT == 0 || end == columns)
+        const size_t end = i + n, from = i / IN_LINE * IN_LINE;
+        if (end % IN_LINE == 0 || end == columns)
             write_columns(end - from, rows, FEW_ROWS, sums, whole->factor ? whole->factor + first * ld_c + from : NULL,
                           whole->c + first * ld_c + from, ld_c);
     }
@@ -191,21 +191,20 @@ static NOINLINE void few_rows_along_depth(size_t first, size_t rows, size_t colu
 
 /* ---- B along its columns: steps of it, as a stream, added to sums that wait in memory ------------------------------------
  *
- * Steps that lie a power of two apart share sets of each cache, and take longer (32 rows in float32: 1024 x 1024 906 us, 1024 x 1040 803 us). To
- * transpose four steps at a time into memory of their own cost as much as it saved.
+ * Steps that lie a power of two apart take longer (16 rows in float32: 1024 x 1024 0.74 of the time of panels, 1024 x 1040 0.67). To transpose
+ * four steps at a time into memory of their own cost as much as it saved.
  */
 
-/* sums (n, width) += A B for `count` steps of a chain and nv vectors of rows of A: a (count, nv LANES), steps of B b_apart; of the steps after these, if
- * `ahead`, lines are asked of memory meanwhile */
+/* sums (n, width) += Bᵀ Aᵀ for `count` steps of a chain and nv vectors of rows of A: a (count, nv LANES), steps of B b_apart; lines of the
+ * steps after these are asked of memory meanwhile, if `ahead` */
 INLINE void add_steps(const size_t count, const size_t nv, size_t n, const T *a, const T *b, size_t b_apart, int ahead, T *sums,
                       size_t width)
 {
-    enum { LINE = LINE_BYTES / sizeof(T) };
     V av[4][TILE_VECTORS];
     UNROLL_FOR (size_t k = 0; k < count; k++)
         UNROLL_FOR (size_t v = 0; v < nv; v++) av[k][v] = v_load(a + (k * nv + v) * LANES);
-    for (size_t i = 0; i < n; i += LINE) {
-        const size_t end = n - i < LINE ? n : i + LINE;
+    for (size_t i = 0; i < n; i += IN_LINE) {
+        const size_t end = n - i < IN_LINE ? n : i + IN_LINE;
         if (ahead)
             UNROLL_FOR (size_t k = count; k < 2 * count; k++) PREFETCH(b + k * b_apart + i);
         BY_FOUR_FOR (size_t j = i; j < end; j++) {
@@ -221,7 +220,7 @@ INLINE void add_steps(const size_t count, const size_t nv, size_t n, const T *a,
 }
 
 /* The same for four steps, or for one */
-INLINE void add_four(const size_t nv, int four, size_t n, const T *a, const T *b, size_t b_apart, int ahead, T *sums, size_t width)
+INLINE void add_four_or_one(const size_t nv, int four, size_t n, const T *a, const T *b, size_t b_apart, int ahead, T *sums, size_t width)
 {
     if (four) add_steps(4, nv, n, a, b, b_apart, ahead, sums, width);
     else add_steps(1, nv, n, a, b, b_apart, ahead, sums, width);
@@ -229,9 +228,9 @@ INLINE void add_four(const size_t nv, int four, size_t n, const T *a, const T *b
 
 static NOINLINE void few_rows_along_columns(size_t first, size_t rows, size_t columns, const panel_work *whole, T *scratch)
 {
-    rows_panel panels[FEW_ROWS / LANES];
+    rows_panel panels[FEW_ROWS / PANEL];
     const size_t depth = whole->depth, ld_c = whole->ld_c, b_step = whole->b_step, width = (rows + LANES - 1) / LANES * LANES;
-    const size_t strip = SUMS_BYTES / sizeof(T) / width / LANES * LANES;
+    const size_t strip = SUMS_BYTES / sizeof(T) / width / IN_LINE * IN_LINE;
     T *const sums = scratch;
     const size_t count = pack_few_rows(first, rows, 1, whole, sums, scratch + 4 * SUMS_BYTES / sizeof(T), panels);
     for (size_t i = 0; i < columns; i += strip) {
@@ -249,9 +248,9 @@ static NOINLINE void few_rows_along_columns(size_t first, size_t rows, size_t co
                 for (const rows_panel *p = panels; p < panels + count; p++) {
                     const T *const a = p->packed + chain * p->apart + k * p->vectors * LANES;
                     T *const to = own + (p->sums - sums);
-                    if (p->vectors == 1) add_four(1, four, n, a, b, 4 * b_step, p == panels, to, width);
-                    else if (p->vectors == 2) add_four(2, four, n, a, b, 4 * b_step, p == panels, to, width);
-                    else add_four(3, four, n, a, b, 4 * b_step, p == panels, to, width);
+                    if (p->vectors == 1) add_four_or_one(1, four, n, a, b, 4 * b_step, p == panels, to, width);
+                    else if (p->vectors == 2) add_four_or_one(2, four, n, a, b, 4 * b_step, p == panels, to, width);
+                    else add_four_or_one(3, four, n, a, b, 4 * b_step, p == panels, to, width);
                 }
                 k += four ? 4 : 1;
             }

@@ -16,7 +16,7 @@ static inline void fail(const char *what)
     exit(1);
 }
 
-enum { PAGE = 65536, ROOM = 64 * PAGE, MOST_ARRAYS = 16 }; /* PAGE: at least the system's own */
+enum { PAGE = 65536, ROOM = 96 * PAGE, MOST_ARRAYS = 16 }; /* PAGE: at least the system's own */
 
 /* Regions of ROOM bytes between pages that may not be touched */
 static char *regions[MOST_ARRAYS];
