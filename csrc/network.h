@@ -115,9 +115,12 @@ double pynn_step_batch(pynn_network *net, const pynn_objective *objective, size_
 /* ---- network_sample.c ------------------------------------------------------------------------------------------------ */
 
 int pynn_predict_line(const pynn_network *net, const void *x, void *y);
+/* Whether the step of the first stage's weight can be held, for the next sample's forward pass to take as it reads the weight */
+int pynn_can_hold(const pynn_network *net);
 /* The cost of one sample, and its gradients; or, given a learning rate, a step down them; or, given an update, its steps (then gradients are
- * room for them) */
+ * room for them). Takes the step that is `held`, unless NULL, and, if `hold`, leaves out that of the first stage's weight, whose dC/dY stays in
+ * its `gradient` until the cost of the next sample is known. */
 double pynn_step_line(pynn_network *net, const pynn_objective *objective, const void *x, const void *target, const void *learning_rate,
-                      void *gradients, const pynn_update *update, size_t threads);
+                      void *gradients, const pynn_update *update, const pynn_held *held, int hold, size_t threads);
 
 #endif

@@ -28,6 +28,7 @@ typedef struct {
     const char *x, *dy;
     char *factor, *y, *second, *derivative, *dx, *scratch;
     const void *learning_rate;
+    const pynn_held *held;
     const pynn_update *update;
     char *new_weight, *new_bias;
 } line_job;
@@ -43,10 +44,15 @@ static void forward_task(void *context, size_t task, size_t slot)
     const stage *const s = job->s;
     const size_t j = task / job->halves * job->each, bytes = j * job->size, n = part(s->out, j, job->each);
     char *const w = s->w + bytes, *const b = past(s->b, bytes), *const scratch = job->scratch + slot * job->scratch_each;
+    pynn_held strip, *held = NULL;
+    if (job->held) {
+        strip = (pynn_held){w, job->held->x, (const char *)job->held->dy + bytes, job->held->learning_rate};
+        held = &strip;
+    }
     if (job->halves == 2)
-        job->kernels->line_half(s->in, n, w, s->ld, job->x, b, (int)(task % 2), (task % 2 ? job->second : job->y) + bytes, scratch);
+        job->kernels->line_half(s->in, n, w, s->ld, job->x, b, (int)(task % 2), held, (task % 2 ? job->second : job->y) + bytes, scratch);
     else
-        job->kernels->line_forward(s->in, n, w, s->ld, s->order, job->x, b, s->activation, s->parameter, job->y + bytes,
+        job->kernels->line_forward(s->in, n, w, s->ld, s->order, job->x, b, s->activation, s->parameter, held, job->y + bytes,
                                    past(job->derivative, bytes), scratch);
 }
 
@@ -75,9 +81,9 @@ static size_t line_share(const stage *s, size_t n, size_t threads, size_t size)
     return ((n + threads - 1) / threads + room - 1) / room * room;
 }
 
-/* y = f(b + W x), derivative = f' of the same unless NULL; second: room for as many */
-static void run_line(const pynn_network *net, const stage *s, const void *x, void *y, void *second, void *derivative, size_t threads,
-                     void *scratch, size_t scratch_each)
+/* y = f(b + W x), derivative = f' of the same unless NULL, after the step of W that is held, unless NULL; second: room for as many */
+static void run_line(const pynn_network *net, const stage *s, const void *x, const pynn_held *held, void *y, void *second, void *derivative,
+                     size_t threads, void *scratch, size_t scratch_each)
 {
     const pynn_kernels *const kernels = pynn_table(net->dtype);
     if (s->kind < PYNN_DENSE) {
@@ -93,7 +99,7 @@ static void run_line(const pynn_network *net, const stage *s, const void *x, voi
     const size_t halves = far && line_share(s, s->out, threads, net->size) < s->out ? 2 : 1;
     const size_t each = threads / halves > 1 ? line_share(s, s->out, threads / halves, net->size) : s->out;
     if (halves == 1 && each == s->out) {
-        kernels->line_forward(s->in, s->out, s->w, s->ld, s->order, x, s->b, s->activation, s->parameter, y, derivative, scratch);
+        kernels->line_forward(s->in, s->out, s->w, s->ld, s->order, x, s->b, s->activation, s->parameter, held, y, derivative, scratch);
         return;
     }
     line_job job = {.kernels = kernels,
@@ -102,6 +108,7 @@ static void run_line(const pynn_network *net, const stage *s, const void *x, voi
                     .each = each,
                     .halves = halves,
                     .scratch_each = scratch_each,
+                    .held = held,
                     .x = x,
                     .y = y,
                     .second = second,
@@ -111,14 +118,16 @@ static void run_line(const pynn_network *net, const stage *s, const void *x, voi
     if (halves == 2) kernels->line_join(s->out, second, s->activation, s->parameter, y, derivative);
 }
 
+int pynn_can_hold(const pynn_network *net) { return net->stages->kind == PYNN_DENSE && net->stages->order == PYNN_IN_MAJOR; }
+
 double pynn_step_line(pynn_network *net, const pynn_objective *objective, const void *x, const void *target, const void *learning_rate,
-                      void *gradients, const pynn_update *update, size_t threads)
+                      void *gradients, const pynn_update *update, const pynn_held *held, int hold, size_t threads)
 {
     const pynn_kernels *const kernels = net->kernels;
     const stage *s = net->stages, *const last = s + net->count - 1;
     const void *in = x;
     for (;; s++) {
-        run_line(net, s, in, s->y, net->second, s->derivative, threads, net->scratch, net->scratch_each);
+        run_line(net, s, in, s == net->stages ? held : NULL, s->y, net->second, s->derivative, threads, net->scratch, net->scratch_each);
         in = s->y;
         if (s == last) break;
     }
@@ -145,7 +154,9 @@ double pynn_step_line(pynn_network *net, const pynn_objective *objective, const 
         char *const dy = s->gradient, *const factor = below ? below->derivative : NULL, *const wanted = below ? below->gradient : NULL;
         char *const weight = weight_of(net, s, gradients), *const bias = bias_of(net, s, gradients);
         const size_t each = line_share(s, s->in, threads, net->size);
-        if (each == s->in && (!update || s->order != PYNN_IN_MAJOR)) {
+        if (!below && hold) {
+            if (bias) kernels->gradient_descent(s->out, bias, dy, learning_rate);
+        } else if (each == s->in && (!update || s->order != PYNN_IN_MAJOR)) {
             kernels->line_backward(s->in, s->out, s->w, s->ld, s->order, input, dy, wanted, factor, learning_rate, weight, bias);
             if (update) pynn_update_some(update, s->weight, s->in * s->out, weight);
         } else {
@@ -183,7 +194,7 @@ NOINLINE int pynn_predict_line(const pynn_network *net, const void *x, void *y)
     const void *in = x;
     for (size_t i = 0; i < net->count; i++, s++) {
         void *const to = workspace + i % 2 * net->line_wide;
-        run_line(net, s, in, to, workspace + 2 * net->line_wide, NULL, threads, workspace + 3 * net->line_wide, net->line_scratch);
+        run_line(net, s, in, NULL, to, workspace + 2 * net->line_wide, NULL, threads, workspace + 3 * net->line_wide, net->line_scratch);
         in = to;
     }
     memcpy(y, in, net->stages[net->count - 1].out * net->size);

@@ -17,6 +17,8 @@
 #define stream_outer F(stream_outer)
 #define sum_across F(sum_across)
 #define update_line F(update_line)
+#define stepped F(stepped)
+#define stream_sum F(stream_sum)
 #define line_activate F(line_activate)
 #define line_forward F(line_forward)
 #define line_backward F(line_backward)
@@ -26,6 +28,9 @@
  * 512 x 512: 10.3 and 11.6); with 16, whose tile is half as wide, what no level 1 cache holds (512 x 512, AVX2: 21 us, in rows 16; 200 x 200:
  * 2.1 and 1.9). */
 enum { LINE_STREAM = (MANY_REGISTERS ? 1024 : 128) * 1024 / sizeof(T) };
+
+/* W - learning_rate dy x, of which x is one number; the gradient is a sum that starts at +0 */
+INLINE V stepped(V w, V x, V dy, V minus_rate) { return v_fma(minus_rate, v_fma(x, dy, v_zero()), w); }
 
 /* What becomes of a finished sum: C = sum, or, given a learning rate, C = C - learning_rate sum. */
 INLINE void finish(T *c, V sum, size_t n, const T *learning_rate)
@@ -80,7 +85,7 @@ INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, si
             UNROLL_FOR (size_t r = 0; r < DOT_ROWS; r++) {
                 const size_t j = r * units + u;
                 dealt[u][r] = v_load(b + j * ld + k);
-                if (x) v_store(to + j * ld + k, v_fma(v_set1(-*learning_rate), v_fma(v_set1(x[j]), v_load(a + k), v_zero()), dealt[u][r]));
+                if (x) v_store(to + j * ld + k, stepped(dealt[u][r], v_set1(x[j]), v_load(a + k), v_set1(-*learning_rate)));
             }
             v_deal_4s(dealt[u]);
         }
@@ -218,13 +223,20 @@ INLINE void line_tile(const size_t vectors, const size_t chains, const size_t at
     UNROLL_FOR (size_t v = 0; v < vectors; v++) finish(c + v * LANES, sum[0][v], v < last || roomy ? LANES : n_last, learning_rate);
 }
 
-/* Chains first .. first + chains - 1 of the same sums, kept in memory (sums: `chains` times the columns, rounded up to whole vectors), so that
- * rows of B are read from end to end, eight of one chain at a time. The chains of one vector of columns lie side by side: as arrays of their
- * own, they and the rows met in the same cache sets where rows are 3072 bytes apart (768 x 768 float32: 44 us, now 29 us; reading it alone
- * takes 24 us). */
-INLINE void stream_chains(const size_t chains, size_t first, size_t columns, size_t depth, const T *RESTRICT a, size_t a_step,
-                          const T *RESTRICT b, size_t b_step, const T *start, size_t start_step, T *RESTRICT sums)
+/* Chains first .. first + chains - 1 of `all` of the same sums, kept in memory (sums: `chains` times the columns, rounded up to whole vectors),
+ * so that rows of B are read from end to end, eight of one chain at a time. The chains of one vector of columns lie side by side: as arrays
+ * of their own, they and the rows met in the same cache sets where rows are 3072 bytes apart (768 x 768 float32: 44 us, now 29 us; reading it
+ * alone takes 24 us). A step that B is still to take (`held`, unless NULL) is taken as it is read, and written; four rows at a time, whose
+ * numbers of A and x then stay in registers (784 x 128, AVX2, float32: step and sums one after the other 14.4 us, eight rows at a time 10.9 us,
+ * four 10.6 us; 512 x 512: 45, 43, 30 us). */
+INLINE void stream_chains(const size_t chains, const size_t all, size_t first, size_t columns, size_t depth, const T *a, size_t a_step,
+                          const T *b, size_t b_step, const T *start, size_t start_step, const pynn_held *held, T *RESTRICT sums)
 {
+    enum { MOST = 8 };
+    const size_t at_once = held ? 4 : MOST;
+    const T *const x = held ? held->x : NULL, *const dy = held ? held->dy : NULL;
+    T *const to = held ? held->weight : NULL; /* which is B */
+    const V minus_rate = v_set1(held ? -(T)held->learning_rate : 0);
     const size_t whole = columns - columns % LANES, n_last = columns - whole;
     for (size_t j = 0; j < columns; j += LANES) {
         T *const at = sums + chains * j;
@@ -235,43 +247,71 @@ INLINE void stream_chains(const size_t chains, size_t first, size_t columns, siz
         UNROLL_FOR (size_t i = 1; i < chains; i++) v_store(at + i * LANES, v_zero());
     }
     size_t k = 0;
-    for (; k + 32 <= depth; k += 32)
+    for (; k + all * at_once <= depth; k += all * at_once)
         for (size_t i = 0; i < chains; i++) {
-            const T *const row = b + (k + first + i) * b_step;
+            const size_t begin = k + first + i;
+            const T *const row = b + begin * b_step;
             T *const sum = sums + i * LANES;
-            V ak[8];
-            UNROLL_FOR (size_t r = 0; r < 8; r++) ak[r] = v_set1(a[(k + first + i + 4 * r) * a_step]);
+            V ak[MOST], xk[MOST];
+            UNROLL_FOR (size_t r = 0; r < at_once; r++) ak[r] = v_set1(a[(begin + all * r) * a_step]);
+            UNROLL_FOR (size_t r = 0; r < at_once; r++) xk[r] = held ? v_set1(x[begin + all * r]) : v_zero();
             for (size_t j = 0; j < whole; j += LANES) {
                 V s = v_load(sum + chains * j);
-                UNROLL_FOR (size_t r = 0; r < 8; r++) s = v_fma(ak[r], v_load(row + 4 * r * b_step + j), s);
+                if (held) {
+                    const V dyj = v_load(dy + j);
+                    V w[MOST];
+                    UNROLL_FOR (size_t r = 0; r < at_once; r++) w[r] = stepped(v_load(row + all * r * b_step + j), xk[r], dyj, minus_rate);
+                    UNROLL_FOR (size_t r = 0; r < at_once; r++) v_store(to + (begin + all * r) * b_step + j, w[r]);
+                    UNROLL_FOR (size_t r = 0; r < at_once; r++) s = v_fma(ak[r], w[r], s);
+                } else {
+                    UNROLL_FOR (size_t r = 0; r < at_once; r++) s = v_fma(ak[r], v_load(row + all * r * b_step + j), s);
+                }
                 v_store(sum + chains * j, s);
             }
             if (n_last) {
                 V s = v_load(sum + chains * whole);
-                UNROLL_FOR (size_t r = 0; r < 8; r++) s = v_fma(ak[r], v_load_n(row + 4 * r * b_step + whole, n_last), s);
+                UNROLL_FOR (size_t r = 0; r < at_once; r++) {
+                    V w = v_load_n(row + all * r * b_step + whole, n_last);
+                    if (held) {
+                        w = stepped(w, xk[r], v_load_n(dy + whole, n_last), minus_rate);
+                        v_store_n(to + (begin + all * r) * b_step + whole, w, n_last);
+                    }
+                    s = v_fma(ak[r], w, s);
+                }
                 v_store(sum + chains * whole, s);
             }
         }
     for (; k < depth; k++) {
-        if (k % 4 < first || k % 4 >= first + chains) continue;
+        if (k % all < first || k % all >= first + chains) continue;
         const T *const row = b + k * b_step;
-        T *const sum = sums + (k % 4 - first) * LANES;
-        const V ak = v_set1(a[k * a_step]);
-        for (size_t j = 0; j < whole; j += LANES) v_store(sum + chains * j, v_fma(ak, v_load(row + j), v_load(sum + chains * j)));
-        if (n_last) v_store(sum + chains * whole, v_fma(ak, v_load_n(row + whole, n_last), v_load(sum + chains * whole)));
+        T *const sum = sums + (k % all - first) * LANES;
+        const V ak = v_set1(a[k * a_step]), xk = held ? v_set1(x[k]) : v_zero();
+        for (size_t j = 0; j < whole; j += LANES) {
+            V w = v_load(row + j);
+            if (held) v_store(to + k * b_step + j, w = stepped(w, xk, v_load(dy + j), minus_rate));
+            v_store(sum + chains * j, v_fma(ak, w, v_load(sum + chains * j)));
+        }
+        if (n_last) {
+            V w = v_load_n(row + whole, n_last);
+            if (held) v_store_n(to + k * b_step + whole, w = stepped(w, xk, v_load_n(dy + whole, n_last), minus_rate), n_last);
+            v_store(sum + chains * whole, v_fma(ak, w, v_load(sum + chains * whole)));
+        }
     }
+}
+
+/* The four chains of a vector of columns, added */
+INLINE V stream_sum(const T *four)
+{
+    return v_add(v_add(v_load(four), v_load(four + LANES)), v_add(v_load(four + 2 * LANES), v_load(four + 3 * LANES)));
 }
 
 /* C (columns) = start + A (depth) B, B[k, j] at b[k * b_step + j] */
 static void line_stream(size_t columns, size_t depth, const T *a, size_t a_step, const T *b, size_t b_step, const T *start,
                         size_t start_step, const T *learning_rate, T *c, T *sums)
 {
-    stream_chains(4, 0, columns, depth, a, a_step, b, b_step, start, start_step, sums);
-    for (size_t j = 0; j < columns; j += LANES) {
-        const T *const four = sums + 4 * j;
-        const V sum = v_add(v_add(v_load(four), v_load(four + LANES)), v_add(v_load(four + 2 * LANES), v_load(four + 3 * LANES)));
-        finish(c + j, sum, columns - j < LANES ? columns - j : LANES, learning_rate);
-    }
+    stream_chains(4, 4, 0, columns, depth, a, a_step, b, b_step, start, start_step, NULL, sums);
+    for (size_t j = 0; j < columns; j += LANES)
+        finish(c + j, stream_sum(sums + 4 * j), columns - j < LANES ? columns - j : LANES, learning_rate);
 }
 
 /* C (columns) = start + A (depth) B, B[k, j] at b[k * b_step + j]; a roomy C may be written in whole vectors */
@@ -360,14 +400,20 @@ INLINE void line_activate(size_t n, int activation, double parameter, T *y, T *d
     else if (activation >= 0) activate(activation, parameter, n, y, y);
 }
 
-/* y = f(bias + W x), derivative = f' of the same unless NULL; bias may be NULL, activation negative; y and derivative roomy, scratch 4 out, out rounded up to whole vectors */
+/* y = f(bias + W x), derivative = f' of the same unless NULL, after the step of W, then in-major, that `held` has, unless NULL; bias may be
+ * NULL, activation negative; y and derivative roomy, scratch 4 out, out rounded up to whole vectors */
 static void line_forward(size_t in, size_t out, const void *weight, size_t ld, int order, const void *x_, const void *bias_, int activation,
-                         double parameter, void *y_, void *derivative_, void *scratch)
+                         double parameter, const pynn_held *held, void *y_, void *derivative_, void *scratch)
 {
     const T *const w = weight, *const x = x_, *const bias = bias_;
     T *const y = y_, *const derivative = derivative_;
     const int chains = in >= CHAINS_FROM ? 4 : 1;
-    if (order == PYNN_IN_MAJOR) product_line(out, in, x, 1, w, ld, bias, 1, chains, NULL, y, 1, scratch);
+    if (held && chains == 4) {
+        T *const sums = scratch;
+        stream_chains(4, 4, 0, out, in, x, 1, w, ld, bias, 1, held, sums);
+        for (size_t j = 0; j < out; j += LANES) v_store(y + j, stream_sum(sums + 4 * j));
+    } else if (held) stream_chains(1, 1, 0, out, in, x, 1, w, ld, bias, 1, held, y);
+    else if (order == PYNN_IN_MAJOR) product_line(out, in, x, 1, w, ld, bias, 1, chains, NULL, y, 1, scratch);
     else if (chains == 4) product_dot(out, in, x, w, ld, bias, 1, y, 1);
     else
         for (size_t j = 0; j < out; j++) {
@@ -378,13 +424,15 @@ static void line_forward(size_t in, size_t out, const void *weight, size_t ld, i
     line_activate((out + LANES - 1) / LANES * LANES, activation, parameter, y, derivative);
 }
 
-/* sum (out) = two of the four chains of bias + W x, added: those of k = 0 and 1, or of 2 and 3, modulo 4; W in-major, sum roomy, scratch
- * 2 out, out rounded up to whole vectors */
-static void line_half(size_t in, size_t out, const void *weight, size_t ld, const void *x, const void *bias, int half, void *sum_,
-                      void *scratch)
+/* sum (out) = two of the four chains of bias + W x, added: those of k = 0 and 1, or of 2 and 3, modulo 4; `held` as above, of the rows of W that
+ * these read; W in-major, sum roomy, scratch 2 out, out rounded up to whole vectors */
+static void line_half(size_t in, size_t out, const void *weight, size_t ld, const void *x, const void *bias, int half,
+                      const pynn_held *held, void *sum_, void *scratch)
 {
     T *const sum = sum_, *const sums = scratch;
-    stream_chains(2, 2 * (size_t)half, out, in, x, 1, weight, ld, bias, 1, sums);
+    const size_t first = 2 * (size_t)half;
+    if (held) stream_chains(2, 4, first, out, in, x, 1, weight, ld, bias, 1, held, sums);
+    else stream_chains(2, 4, first, out, in, x, 1, weight, ld, bias, 1, NULL, sums);
     for (size_t j = 0; j < out; j += LANES) v_store(sum + j, v_add(v_load(sums + 2 * j), v_load(sums + 2 * j + LANES)));
 }
 

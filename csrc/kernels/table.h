@@ -16,6 +16,13 @@ typedef struct {
     double scale, clip, l1, l2, keep;
 } pynn_extra;
 
+/* A step of a weight that is taken when the weight is read next: W -= learning_rate dy x^T, W in-major */
+typedef struct {
+    void *weight;
+    const void *x, *dy;
+    double learning_rate;
+} pynn_held;
+
 enum { UPDATE_CONSTANTS = 8 }; /* that a step of an optimizer has at most */
 
 /* A learning_rate points to one element; where it is not NULL the result is subtracted instead of stored: C -= rate * sum. `before`, unless
@@ -38,9 +45,9 @@ typedef struct {
     void (*multiply)(size_t n, const void *a, void *b);
     void (*gradient_descent)(size_t n, void *parameters, const void *gradients, const void *learning_rate);
     void (*line_forward)(size_t in, size_t out, const void *weight, size_t ld, int order, const void *x, const void *bias, int activation,
-                         double parameter, void *y, void *derivative, void *scratch);
-    void (*line_half)(size_t in, size_t out, const void *weight, size_t ld, const void *x, const void *bias, int half, void *sum,
-                      void *scratch);
+                         double parameter, const pynn_held *held, void *y, void *derivative, void *scratch);
+    void (*line_half)(size_t in, size_t out, const void *weight, size_t ld, const void *x, const void *bias, int half,
+                      const pynn_held *held, void *sum, void *scratch);
     void (*line_join)(size_t out, const void *second, int activation, double parameter, void *y, void *derivative);
     void (*line_backward)(size_t in, size_t out, const void *weight, size_t ld, int order, const void *x, const void *dy, void *dx,
                           const void *factor, const void *learning_rate, void *new_weight, void *new_bias);
