@@ -446,17 +446,25 @@ static void line_join(size_t out, const void *second_, int activation, double pa
     line_activate(whole, activation, parameter, y, derivative);
 }
 
-/* Sums along rows of B in one chain each: for n <= LANES rows of W, sum_m dy[m] W[n, m] in order */
-INLINE V sum_across(size_t n, size_t out, const T *w, size_t ld, const T *dy)
+/* Sums along rows of B in one chain each: for n <= LANES rows of W, sum_m dy[m] W[n, m] in order; then, unless x is NULL,
+ * W[n, m] -= learning_rate x[n] dy[m], while it is in registers; `to` is W, to be written */
+INLINE V sum_across(size_t n, size_t out, const T *w, size_t ld, const T *dy, const T *x, T learning_rate, T *to)
 {
+    const V minus_rate = v_set1(-learning_rate);
     V sum = v_zero();
     for (size_t m = 0; m < out; m += LANES) {
         const size_t left = out - m < LANES ? out - m : LANES;
+        const V dym = left == LANES ? v_load(dy + m) : v_load_n(dy + m, left);
         V block[LANES];
         UNROLL_FOR (size_t i = 0; i < LANES; i++) {
             if (i >= n) block[i] = v_zero();
             else if (left == LANES) block[i] = v_load(w + i * ld + m);
             else block[i] = v_load_n(w + i * ld + m, left);
+            if (x && i < n) {
+                const V stepped_i = stepped(block[i], v_set1(x[i]), dym, minus_rate);
+                if (left == LANES) v_store(to + i * ld + m, stepped_i);
+                else v_store_n(to + i * ld + m, stepped_i, left);
+            }
         }
         v_transpose(block);
         UNROLL_FOR (size_t i = 0; i < LANES; i++)
@@ -489,7 +497,11 @@ static void line_backward(size_t in, size_t out, const void *weight, size_t ld, 
                 else dot_sum(1, out, dy, wi, ld, NULL, 0, dx + i, xi, &rate, c);
                 continue;
             }
-            if (dx && chains == 1) v_store(dx + i, sum_across(n, out, wi, ld, dy));
+            if (dx && chains == 1 && learning_rate) {
+                v_store(dx + i, n == LANES ? sum_across(LANES, out, wi, ld, dy, xi, rate, c) : sum_across(n, out, wi, ld, dy, xi, rate, c));
+                continue;
+            }
+            if (dx && chains == 1) v_store(dx + i, sum_across(n, out, wi, ld, dy, NULL, 0, NULL));
             else if (dx) product_dot(n, out, dy, wi, ld, NULL, 0, dx + i, 1);
             outer(n, out, xi, 1, dy, learning_rate, c, ld);
         }
