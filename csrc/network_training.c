@@ -138,7 +138,7 @@ static NOINLINE int train(pynn_network *net, const pynn_training *t)
     const int in_parts = !at_once && !t->gradients_wanted && !(optimizer.clip_norm < INFINITY) && parameters >= UPDATE_IN_PARTS_FROM;
     /* One sample's step of the first weight, which needs no dC/dX, and the next one's forward pass go over that weight together (784-128-10,
      * AVX2, in an epoch: float32 21.6 us, 15.7 us; float64 40.6 us, 30.8 us). */
-    const int holding = at_once && batch == 1 && !t->weights && !net->by_rows && pynn_can_hold(net);
+    const int holding = at_once && batch == 1 && t->rows > 1 && !t->weights && !net->by_rows && pynn_can_hold(net);
     pynn_held held = {NULL, NULL, NULL, 0};
     const int status = at_once || gradients ? reserve(net, batch, limit) : PYNN_UNKNOWN;
     for (size_t done = 0, b = 0; status == PYNN_OK && done < t->rows; done += batch, b++) {
@@ -158,7 +158,7 @@ static NOINLINE int train(pynn_network *net, const pynn_training *t)
             if (line) {
                 const int hold = holding && done + 1 < t->rows;
                 t->costs[b] = pynn_step_line(net, &t->objective, x, target, rate, gradients, NULL, held.weight ? &held : NULL, hold, limit);
-                held = (pynn_held){hold ? net->stages->w : NULL, x, net->stages->gradient, learning_rate};
+                if (holding) held = (pynn_held){hold ? net->stages->w : NULL, x, net->stages->gradient, learning_rate};
             } else
                 t->costs[b] =
                     pynn_step_batch(net, &t->objective, n, x, x == net->x ? in : t->ld_x, target, weights, rate, gradients, limit);

@@ -10,6 +10,7 @@
 #define line_stream F(line_stream)
 #define stream_chains F(stream_chains)
 #define line_half F(line_half)
+#define line_held F(line_held)
 #define line_join F(line_join)
 #define finish F(finish)
 #define LINE_STREAM F(LINE_STREAM)
@@ -226,17 +227,18 @@ INLINE void line_tile(const size_t vectors, const size_t chains, const size_t at
 /* Chains first .. first + chains - 1 of `all` of the same sums, kept in memory (sums: `chains` times the columns, rounded up to whole vectors),
  * so that rows of B are read from end to end, eight of one chain at a time. The chains of one vector of columns lie side by side: as arrays
  * of their own, they and the rows met in the same cache sets where rows are 3072 bytes apart (768 x 768 float32: 44 us, now 29 us; reading it
- * alone takes 24 us). A step that B is still to take (`held`, unless NULL) is taken as it is read, and written; four rows at a time, whose
+ * alone takes 24 us). If `step`, B is still to take the step that `held` has, which is taken as it is read, and written; four rows at a time, whose
  * numbers of A and x then stay in registers (784 x 128, AVX2, float32: step and sums one after the other 14.4 us, eight rows at a time 10.9 us,
  * four 10.6 us; 512 x 512: 45, 43, 30 us). */
 INLINE void stream_chains(const size_t chains, const size_t all, size_t first, size_t columns, size_t depth, const T *a, size_t a_step,
-                          const T *b, size_t b_step, const T *start, size_t start_step, const pynn_held *held, T *RESTRICT sums)
+                          const T *b, size_t b_step, const T *start, size_t start_step, const int step, const pynn_held *held,
+                          T *RESTRICT sums)
 {
     enum { MOST = 8 };
-    const size_t at_once = held ? 4 : MOST;
-    const T *const x = held ? held->x : NULL, *const dy = held ? held->dy : NULL;
-    T *const to = held ? held->weight : NULL; /* which is B */
-    const V minus_rate = v_set1(held ? -(T)held->learning_rate : 0);
+    const size_t at_once = step ? 4 : MOST;
+    const T *const x = step ? held->x : NULL, *const dy = step ? held->dy : NULL;
+    T *const to = step ? held->weight : NULL; /* which is B */
+    const V minus_rate = v_set1(step ? -(T)held->learning_rate : 0);
     const size_t whole = columns - columns % LANES, n_last = columns - whole;
     for (size_t j = 0; j < columns; j += LANES) {
         T *const at = sums + chains * j;
@@ -254,10 +256,10 @@ INLINE void stream_chains(const size_t chains, const size_t all, size_t first, s
             T *const sum = sums + i * LANES;
             V ak[MOST], xk[MOST];
             UNROLL_FOR (size_t r = 0; r < at_once; r++) ak[r] = v_set1(a[(begin + all * r) * a_step]);
-            UNROLL_FOR (size_t r = 0; r < at_once; r++) xk[r] = held ? v_set1(x[begin + all * r]) : v_zero();
+            UNROLL_FOR (size_t r = 0; r < at_once; r++) xk[r] = step ? v_set1(x[begin + all * r]) : v_zero();
             for (size_t j = 0; j < whole; j += LANES) {
                 V s = v_load(sum + chains * j);
-                if (held) {
+                if (step) {
                     const V dyj = v_load(dy + j);
                     V w[MOST];
                     UNROLL_FOR (size_t r = 0; r < at_once; r++) w[r] = stepped(v_load(row + all * r * b_step + j), xk[r], dyj, minus_rate);
@@ -272,7 +274,7 @@ INLINE void stream_chains(const size_t chains, const size_t all, size_t first, s
                 V s = v_load(sum + chains * whole);
                 UNROLL_FOR (size_t r = 0; r < at_once; r++) {
                     V w = v_load_n(row + all * r * b_step + whole, n_last);
-                    if (held) {
+                    if (step) {
                         w = stepped(w, xk[r], v_load_n(dy + whole, n_last), minus_rate);
                         v_store_n(to + (begin + all * r) * b_step + whole, w, n_last);
                     }
@@ -285,15 +287,15 @@ INLINE void stream_chains(const size_t chains, const size_t all, size_t first, s
         if (k % all < first || k % all >= first + chains) continue;
         const T *const row = b + k * b_step;
         T *const sum = sums + (k % all - first) * LANES;
-        const V ak = v_set1(a[k * a_step]), xk = held ? v_set1(x[k]) : v_zero();
+        const V ak = v_set1(a[k * a_step]), xk = step ? v_set1(x[k]) : v_zero();
         for (size_t j = 0; j < whole; j += LANES) {
             V w = v_load(row + j);
-            if (held) v_store(to + k * b_step + j, w = stepped(w, xk, v_load(dy + j), minus_rate));
+            if (step) v_store(to + k * b_step + j, w = stepped(w, xk, v_load(dy + j), minus_rate));
             v_store(sum + chains * j, v_fma(ak, w, v_load(sum + chains * j)));
         }
         if (n_last) {
             V w = v_load_n(row + whole, n_last);
-            if (held) v_store_n(to + k * b_step + whole, w = stepped(w, xk, v_load_n(dy + whole, n_last), minus_rate), n_last);
+            if (step) v_store_n(to + k * b_step + whole, w = stepped(w, xk, v_load_n(dy + whole, n_last), minus_rate), n_last);
             v_store(sum + chains * whole, v_fma(ak, w, v_load(sum + chains * whole)));
         }
     }
@@ -309,7 +311,7 @@ INLINE V stream_sum(const T *four)
 static void line_stream(size_t columns, size_t depth, const T *a, size_t a_step, const T *b, size_t b_step, const T *start,
                         size_t start_step, const T *learning_rate, T *c, T *sums)
 {
-    stream_chains(4, 4, 0, columns, depth, a, a_step, b, b_step, start, start_step, NULL, sums);
+    stream_chains(4, 4, 0, columns, depth, a, a_step, b, b_step, start, start_step, 0, NULL, sums);
     for (size_t j = 0; j < columns; j += LANES)
         finish(c + j, stream_sum(sums + 4 * j), columns - j < LANES ? columns - j : LANES, learning_rate);
 }
@@ -400,6 +402,17 @@ INLINE void line_activate(size_t n, int activation, double parameter, T *y, T *d
     else if (activation >= 0) activate(activation, parameter, n, y, y);
 }
 
+/* y = bias + W x after the step of W that is held; by itself, since what it keeps on the stack is 25 instructions to each call of line_forward */
+static NOINLINE void line_held(size_t in, size_t out, const T *w, size_t ld, const T *x, const T *bias, const pynn_held *held, T *y,
+                               T *sums)
+{
+    if (in < CHAINS_FROM) stream_chains(1, 1, 0, out, in, x, 1, w, ld, bias, 1, 1, held, y);
+    else {
+        stream_chains(4, 4, 0, out, in, x, 1, w, ld, bias, 1, 1, held, sums);
+        for (size_t j = 0; j < out; j += LANES) v_store(y + j, stream_sum(sums + 4 * j));
+    }
+}
+
 /* y = f(bias + W x), derivative = f' of the same unless NULL, after the step of W, then in-major, that `held` has, unless NULL; bias may be
  * NULL, activation negative; y and derivative roomy, scratch 4 out, out rounded up to whole vectors */
 static void line_forward(size_t in, size_t out, const void *weight, size_t ld, int order, const void *x_, const void *bias_, int activation,
@@ -408,11 +421,7 @@ static void line_forward(size_t in, size_t out, const void *weight, size_t ld, i
     const T *const w = weight, *const x = x_, *const bias = bias_;
     T *const y = y_, *const derivative = derivative_;
     const int chains = in >= CHAINS_FROM ? 4 : 1;
-    if (held && chains == 4) {
-        T *const sums = scratch;
-        stream_chains(4, 4, 0, out, in, x, 1, w, ld, bias, 1, held, sums);
-        for (size_t j = 0; j < out; j += LANES) v_store(y + j, stream_sum(sums + 4 * j));
-    } else if (held) stream_chains(1, 1, 0, out, in, x, 1, w, ld, bias, 1, held, y);
+    if (held) line_held(in, out, w, ld, x, bias, held, y, scratch);
     else if (order == PYNN_IN_MAJOR) product_line(out, in, x, 1, w, ld, bias, 1, chains, NULL, y, 1, scratch);
     else if (chains == 4) product_dot(out, in, x, w, ld, bias, 1, y, 1);
     else
@@ -431,8 +440,8 @@ static void line_half(size_t in, size_t out, const void *weight, size_t ld, cons
 {
     T *const sum = sum_, *const sums = scratch;
     const size_t first = 2 * (size_t)half;
-    if (held) stream_chains(2, 4, first, out, in, x, 1, weight, ld, bias, 1, held, sums);
-    else stream_chains(2, 4, first, out, in, x, 1, weight, ld, bias, 1, NULL, sums);
+    if (held) stream_chains(2, 4, first, out, in, x, 1, weight, ld, bias, 1, 1, held, sums);
+    else stream_chains(2, 4, first, out, in, x, 1, weight, ld, bias, 1, 0, NULL, sums);
     for (size_t j = 0; j < out; j += LANES) v_store(sum + j, v_add(v_load(sums + 2 * j), v_load(sums + 2 * j + LANES)));
 }
 
