@@ -45,13 +45,20 @@ INLINE void finish(T *c, V sum, size_t n, const T *learning_rate)
     }
 }
 
-/* C (columns) = a B, or C -= rate a B; the sum starts at +0 */
+/* C (columns) = a B, or C -= rate a B; the sum starts at +0. The last vector that is not whole is the last LANES columns, read before any is
+ * written (100 rows of 50, AVX2, float32: 0.86 us, 0.67 us). */
 INLINE void update_line(size_t columns, T a, const T *b, const T *learning_rate, T *c)
 {
     const V av = v_set1(a);
-    size_t j = 0;
-    BY_FOUR_FOR (; j + LANES <= columns; j += LANES) finish(c + j, v_fma(av, v_load(b + j), v_zero()), LANES, learning_rate);
-    if (j < columns) finish(c + j, v_fma(av, v_load_n(b + j, columns - j), v_zero()), columns - j, learning_rate);
+    if (columns < LANES) {
+        if (columns) finish(c, v_fma(av, v_load_n(b, columns), v_zero()), columns, learning_rate);
+        return;
+    }
+    const size_t end = columns - LANES;
+    const V minus_rate = v_set1(learning_rate ? -*learning_rate : 0), of_end = v_fma(av, v_load(b + end), v_zero());
+    const V last = learning_rate ? v_fma(minus_rate, of_end, v_load(c + end)) : of_end;
+    BY_FOUR_FOR (size_t j = 0; j < end; j += LANES) finish(c + j, v_fma(av, v_load(b + j), v_zero()), LANES, learning_rate);
+    v_store(c + end, last);
 }
 
 /* ---- a matrix stored along depth, times a vector: four chains in four neighbouring lanes ------------------------ */
@@ -79,6 +86,10 @@ INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, si
             }
     UNROLL_FOR (size_t u = 0; u < units; u++)
         UNROLL_FOR (size_t p = 0; p < DOT_PARTS; p++) chain[u][p] = start ? v_load(lanes + u * DOT_ROWS * 4 + p * LANES) : v_zero();
+    const size_t end = depth - LANES; /* where x is given, depth >= LANES */
+    T last[4 * DOT_ROWS * LANES]; /* the last LANES of each row, as in update_line */
+    for (size_t j = 0; x && depth % LANES && j < units * DOT_ROWS; j++)
+        v_store(last + j * LANES, stepped(v_load(b + j * ld + end), v_set1(x[j]), v_load(a + end), v_set1(-*learning_rate)));
     size_t k = 0;
     for (; DOT_PARTS == 1 && k + LANES <= fours; k += LANES) {
         V dealt[4][DOT_ROWS];
@@ -121,9 +132,7 @@ INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, si
         v_store(units == 4 ? sums : lanes, v_add(v_add(four[0], four[1]), v_add(four[2], four[3])));
         for (size_t r = 0; r < DOT_ROWS && units < 4; r++)
             for (size_t u = 0; u < units; u++) sums[r * units + u] = lanes[4 * r + u];
-        const size_t rest = fours - fours % LANES;
-        for (size_t j = 0; x && rest < depth && j < units * DOT_ROWS; j++)
-            update_line(depth - rest, x[j], a + rest, learning_rate, to + j * ld + rest);
+        for (size_t j = 0; x && depth % LANES && j < units * DOT_ROWS; j++) v_store(to + j * ld + end, v_load(last + j * LANES));
         return;
     }
     UNROLL_FOR (size_t u = 0; u < units; u++)
