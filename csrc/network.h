@@ -2,7 +2,8 @@
  *
  * A dense layer and the activation after it are one stage; what works on each row by itself (rows.h) is a stage of its own. Training keeps
  * for every stage its output y and, from the same evaluation, f' of its input; going back, each stage multiplies by f' as it produces dC/dX,
- * the `gradient` of the stage before, and parameters are updated by the kernel that sums their gradient. The order of operations is that of the single kernels called one by one.
+ * the `gradient` of the stage before, and parameters are updated by the kernel that sums their gradient, or that reads them
+ * next. The order of operations is that of the single kernels called one by one.
  *
  * network.c makes networks, network_batch.c and network_sample.c predict and take a step, network_training.c takes one step after the other.
  */
@@ -115,11 +116,12 @@ double pynn_step_batch(pynn_network *net, const pynn_objective *objective, size_
 /* ---- network_sample.c ------------------------------------------------------------------------------------------------ */
 
 int pynn_predict_line(const pynn_network *net, const void *x, void *y);
-/* Whether the step of the first stage's weight can be held, for the next sample's forward pass to take as it reads the weight */
-int pynn_can_hold(const pynn_network *net);
+/* Whether the step of the first stage's weight may be held, for the next sample's forward pass to take as it reads the weight: where that has
+ * whole rows of it for each thread, and as many threads */
+int pynn_can_hold(const pynn_network *net, size_t threads);
 /* The cost of one sample, and its gradients; or, given a learning rate, a step down them; or, given an update, its steps (then gradients are
  * room for them). Takes the step that is `held`, unless NULL, and, if `hold`, leaves out that of the first stage's weight, whose dC/dY stays in
- * its `gradient` until the cost of the next sample is known. */
+ * its `gradient` until the cost of the next sample is known; x must stay where it is as long. */
 double pynn_step_line(pynn_network *net, const pynn_objective *objective, const void *x, const void *target, const void *learning_rate,
                       void *gradients, const pynn_update *update, const pynn_held *held, int hold, size_t threads);
 

@@ -3,7 +3,8 @@
  * Without the machinery of network_batch.c, whose calls would take longer than the work in a small net. Outputs are roomy (kernels/lines.h):
  * each lies at a multiple of 64 bytes with nothing else in its last 64. Large layers are shared out so that each thread has rows of the
  * weight, which follow one another in memory: back by inputs; forward by halves of the four chains where the weight is far (1024 x 1024, two
- * threads, float32: by halves of the outputs 31 us, by halves of the chains 25 us, of 24 us that reading takes), else by outputs. An optimizer
+ * threads, float32: by halves of the outputs 31 us, by halves of the chains 25 us, of 24 us that reading takes) or is written as it is read, else
+ * by outputs. An optimizer
  * takes its step of a few rows of a large weight at a time, while their gradients are in a level 1 cache.
  */
 #include "network.h"
@@ -37,22 +38,19 @@ static size_t part(size_t all, size_t from, size_t each) { return all - from < e
 
 static char *past(char *p, size_t bytes) { return p ? p + bytes : NULL; }
 
-/* Strips of `each` outputs, two tasks for each if there are four chains: one half goes to y, the other to `second` */
+/* Strips of `each` outputs, two tasks for each if there are four chains: one half goes to y, the other to `second`. A step is held only where
+ * halves have whole rows (pynn_can_hold). */
 static void forward_task(void *context, size_t task, size_t slot)
 {
     const line_job *const job = context;
     const stage *const s = job->s;
     const size_t j = task / job->halves * job->each, bytes = j * job->size, n = part(s->out, j, job->each);
     char *const w = s->w + bytes, *const b = past(s->b, bytes), *const scratch = job->scratch + slot * job->scratch_each;
-    pynn_held strip, *held = NULL;
-    if (job->held) {
-        strip = (pynn_held){w, job->held->x, (const char *)job->held->dy + bytes, job->held->learning_rate};
-        held = &strip;
-    }
     if (job->halves == 2)
-        job->kernels->line_half(s->in, n, w, s->ld, job->x, b, (int)(task % 2), held, (task % 2 ? job->second : job->y) + bytes, scratch);
+        job->kernels->line_half(s->in, n, w, s->ld, job->x, b, (int)(task % 2), job->held, (task % 2 ? job->second : job->y) + bytes,
+                                scratch);
     else
-        job->kernels->line_forward(s->in, n, w, s->ld, s->order, job->x, b, s->activation, s->parameter, held, job->y + bytes,
+        job->kernels->line_forward(s->in, n, w, s->ld, s->order, job->x, b, s->activation, s->parameter, NULL, job->y + bytes,
                                    past(job->derivative, bytes), scratch);
 }
 
@@ -96,7 +94,7 @@ static void run_line(const pynn_network *net, const stage *s, const void *x, con
         return;
     }
     const int far = s->in * s->out * net->size > HALVE_LINE_FROM && s->in >= CHAINS_FROM;
-    const size_t halves = far && line_share(s, s->out, threads, net->size) < s->out ? 2 : 1;
+    const size_t halves = (far || held) && line_share(s, s->out, threads, net->size) < s->out ? 2 : 1;
     const size_t each = threads / halves > 1 ? line_share(s, s->out, threads / halves, net->size) : s->out;
     if (halves == 1 && each == s->out) {
         kernels->line_forward(s->in, s->out, s->w, s->ld, s->order, x, s->b, s->activation, s->parameter, held, y, derivative, scratch);
@@ -118,7 +116,13 @@ static void run_line(const pynn_network *net, const stage *s, const void *x, con
     if (halves == 2) kernels->line_join(s->out, second, s->activation, s->parameter, y, derivative);
 }
 
-int pynn_can_hold(const pynn_network *net) { return net->stages->kind == PYNN_DENSE && net->stages->order == PYNN_IN_MAJOR; }
+int pynn_can_hold(const pynn_network *net, size_t threads)
+{
+    const stage *const s = net->stages;
+    if (s->kind != PYNN_DENSE || s->order != PYNN_IN_MAJOR) return 0;
+    const int back = line_share(s, s->in, threads, net->size) < s->in, forward = line_share(s, s->out, threads, net->size) < s->out;
+    return back || forward ? back && forward && s->in >= CHAINS_FROM && threads < 4 : 1;
+}
 
 double pynn_step_line(pynn_network *net, const pynn_objective *objective, const void *x, const void *target, const void *learning_rate,
                       void *gradients, const pynn_update *update, const pynn_held *held, int hold, size_t threads)

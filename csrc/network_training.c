@@ -77,7 +77,7 @@ static void gather_task(void *context, size_t task, size_t slot)
 
 enum { GATHER_ALONE = 64 * 1024 /* bytes that one thread copies in the time that sharing takes */ };
 
-/* Rows first .. first + rows - 1 in the order of `order`, close together: as they lie if they do, or copied to `room` */
+/* Rows first .. first + rows - 1 in the order of `order`, close together: as they lie if they do, as one row always does, or copied to `room` */
 static const void *batch_of(const void *from, size_t ld, size_t columns, size_t size, const int64_t *order, size_t first, size_t rows,
                             int close, void *room, size_t threads)
 {
@@ -136,9 +136,9 @@ static NOINLINE int train(pynn_network *net, const pynn_training *t)
     void *const gradients = at_once ? NULL : t->gradients;
     const size_t limit = pynn_get_num_threads(), parameters = net->parameter_bytes / net->size;
     const int in_parts = !at_once && !t->gradients_wanted && !(optimizer.clip_norm < INFINITY) && parameters >= UPDATE_IN_PARTS_FROM;
-    /* One sample's step of the first weight, which needs no dC/dX, and the next one's forward pass go over that weight together (784-128-10,
+    /* One sample's step of the first weight, which gives no dC/dX, and the next one's forward pass go over that weight together (784-128-10,
      * AVX2, in an epoch: float32 21.6 us, 15.7 us; float64 40.6 us, 30.8 us). */
-    const int holding = at_once && batch == 1 && t->rows > 1 && !t->weights && !net->by_rows && pynn_can_hold(net);
+    const int holding = at_once && batch == 1 && t->rows > 1 && !t->weights && !net->by_rows && pynn_can_hold(net, limit);
     pynn_held held = {NULL, NULL, NULL, 0};
     const int status = at_once || gradients ? reserve(net, batch, limit) : PYNN_UNKNOWN;
     for (size_t done = 0, b = 0; status == PYNN_OK && done < t->rows; done += batch, b++) {

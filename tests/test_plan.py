@@ -99,26 +99,27 @@ def test_steps_on_one_sample_have_the_bits_of_layer_by_layer(inputs, outputs, dt
     assert same_bits(seen[0][1], seen[1][1])
 
 
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
     ("inputs", "outputs"),
-    [(1, 1), (2, 8), (7, 3), (31, 17), (32, 40), (38, 257), (50, 1), (67, 13), (513, 1024), (1031, 517)],
+    [(1, 1), (2, 8), (6, 5), (15, 15), (31, 17), (31, 8457), (38, 257), (40, 33), (67, 16), (512, 512), (513, 1024), (8200, 32)],
 )
-def test_an_epoch_of_single_samples_has_the_bits_of_its_steps(inputs, outputs, dtype, instruction_set):
+def test_an_epoch_of_single_samples_has_the_bits_of_its_steps(inputs, outputs, bias, dtype, instruction_set):
     # The first weight takes its step as the next sample reads it: in one chain, in four, and where threads share its rows.
-    x, y = values((5, inputs), dtype, 1), values((5, 3), dtype, 2)
-    rates = pynn.schedules.ExponentialDecay(0.05, 0.5, 2)
+    x, y = values((5, inputs), dtype, 1), values((5, max(outputs, 3)), dtype, 2)
 
     def network(kind, deep):
-        first = [kind(inputs, outputs), pynn.Tanh(), pynn.Dense(outputs, 3)] if deep else [kind(inputs, 3), pynn.Sigmoid()]
-        return pynn.Network(first, optimizer=pynn.SGD(rates), dtype=dtype, seed=3)
+        layers = [kind(inputs, outputs, bias=bias), pynn.Tanh()] + [pynn.Dense(outputs, 3)] * deep
+        return pynn.Network(layers, optimizer=pynn.SGD(pynn.schedules.ExponentialDecay(0.05, 0.5, 2)), dtype=dtype, seed=3)
 
     for deep in (True, False):
-        for samples in (1, 2, 5):
+        wanted = y[:, : 3 if deep else outputs]
+        for samples in (2, 5):
             seen = []
             for kind, number in ((Strange, 1), *((pynn.Dense, number) for number in (1, 2, 3, 4))):
                 net = network(kind, deep)
                 with threads(number):
-                    costs = net.fit(x[:samples], y[:samples], epochs=2, batch_size=1, shuffle=False).cost
+                    costs = net.fit(x[:samples], wanted[:samples], epochs=2, batch_size=1, shuffle=samples > 2).cost
                 seen.append((costs, net.parameters.tobytes()))
             assert seen == seen[:1] * len(seen)
 

@@ -24,7 +24,7 @@
 #define line_forward F(line_forward)
 #define line_backward F(line_backward)
 
-/* Above this many elements a matrix times a vector is read in whole rows: a tile of columns reads 128 or 256 bytes of each row, which neither
+/* Above this many elements a matrix times a vector is read in whole rows, as it always is where it is written too (stream_chains): a tile of columns reads 128 or 256 bytes of each row, which neither
  * prefetchers nor the TLB like. With 32 registers, what no level 2 cache of today holds for long (1024 x 1024 float32: 66 us, in rows 52 us;
  * 512 x 512: 10.3 and 11.6); with 16, whose tile is half as wide, what no level 1 cache holds (512 x 512, AVX2: 21 us, in rows 16; 200 x 200:
  * 2.1 and 1.9). */
@@ -45,8 +45,8 @@ INLINE void finish(T *c, V sum, size_t n, const T *learning_rate)
     }
 }
 
-/* C (columns) = a B, or C -= rate a B; the sum starts at +0. The last vector that is not whole is the last LANES columns, read before any is
- * written (100 rows of 50, AVX2, float32: 0.86 us, 0.67 us). */
+/* C (columns) = a B, or C -= rate a B; the sum starts at +0. The last LANES columns are one vector, which may overlap the one before it and
+ * is read before anything is written (100 rows of 50, AVX2, float32: 0.86 us, 0.67 us). */
 INLINE void update_line(size_t columns, T a, const T *b, const T *learning_rate, T *c)
 {
     const V av = v_set1(a);
@@ -70,7 +70,7 @@ enum { F(DOT_ROWS) = LANES >= 4 ? LANES / 4 : 1, F(DOT_PARTS) = LANES >= 4 ? 1 :
 /* sums[j] = start[j] + sum_k a[k] b[j * ld + k] for units * DOT_ROWS rows j of B, four chains. Rows are read a vector at a time, whose fours are
  * then dealt out: four numbers of each row at a time would fetch each line of a large B up to four times. Row j = r * units + u is the r-th four of
  * unit u, so that four units transposed are sums in order. Unless x is NULL, b[j * ld + k] -= learning_rate x[j] a[k] besides, while it is
- * in registers, where LANES >= 4; `to` is b, to be written (a layer of 256 x 256, AVX2, float32: 9.7 us one after the other, 6.3 us). */
+ * near, where LANES >= 4; `to` is b, to be written (a layer of 256 x 256, AVX2, float32: 9.7 us one after the other, 6.3 us). */
 INLINE void dot_sum(const size_t units, size_t depth, const T *a, const T *b, size_t ld, const T *start, size_t start_step, T *sums,
                     const T *x, const T *learning_rate, T *to)
 {
@@ -401,7 +401,7 @@ static void stream_outer(size_t rows, size_t columns, const void *a_, size_t a_r
 /* ---- a layer's work for one sample ------------------------------------------------------------------------------------
  *
  * Arrays marked roomy may be read and written up to the next multiple of 64 bytes: a store of a whole vector can be loaded again at once,
- * one under a mask only when it has reached the cache.
+ * one of a part only when it has reached the cache.
  */
 
 /* y_i = f(y_i), derivative_i = f' of the same unless NULL; activation may be negative */

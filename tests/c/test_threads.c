@@ -94,7 +94,7 @@ static void *predictions(void *context)
 
 static float wide_x[ROWS * WIDE], wide_target[ROWS * OUT], wide_wanted[WIDE_PARAMETERS + OUT]; /* parameters and a prediction */
 
-/* Row by row by Adam through a layer that one sample is shared out for, as one thread alone does it; the first call is that one */
+/* Row by row, by Adam and then by plain gradient descent, through a layer that one sample is shared out for, as one thread alone does it; the first call is that one */
 static void *wide_samples(void *context)
 {
     const pynn_layer layers[] = {
@@ -125,7 +125,11 @@ static void *wide_samples(void *context)
                                     .ld_target = OUT,
                                     .gradients = gradients,
                                     .costs = costs};
-    if (pynn_network_train(net, &training) || pynn_network_predict(net, 1, wide_x, WIDE, y)) fail("a wide network");
+    pynn_optimizer sgd = new_sgd();
+    pynn_training by_sgd = training;
+    by_sgd.optimizer = &sgd;
+    if (pynn_network_train(net, &training) || pynn_network_train(net, &by_sgd) || pynn_network_predict(net, 1, wide_x, WIDE, y))
+        fail("a wide network");
     if (!context) memcpy(wide_wanted, parameters, sizeof wide_wanted);
     else if (memcmp(parameters, wide_wanted, sizeof wide_wanted)) fail("a wide network trained by threads has other bits");
     pynn_network_free(net);
