@@ -40,7 +40,7 @@ INLINE v_f32 v_set1_f32(float x) { return _mm256_set1_ps(x); }
 INLINE v_f32 v_load_f32(const float *p) { return _mm256_loadu_ps(p); }
 INLINE v_f32 v_load_n_f32(const float *p, size_t n) { return _mm256_maskload_ps(p, first_f32(n)); }
 INLINE void v_store_f32(float *p, v_f32 x) { _mm256_storeu_ps(p, x); }
-/* In parts: a store under a mask takes Zen processors twelve cycles (one row's weight gradient of 256 x 257: 6.7 us, so 5.0 us). */
+/* In parts: a store under a mask takes Zen processors twelve cycles (one row's weight gradient of 256 x 257: 7.1 us, so 5.9 us). */
 INLINE void v_store_n_f32(float *p, v_f32 x, size_t n)
 {
     __m128 part = _mm256_castps256_ps128(x);

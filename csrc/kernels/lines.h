@@ -24,8 +24,8 @@
 #define line_forward F(line_forward)
 #define line_backward F(line_backward)
 
-/* Above this many elements a matrix times a vector is read in whole rows, as it always is where it is written too (stream_chains): a tile of columns reads 128 or 256 bytes of each row, which neither
- * prefetchers nor the TLB like. With 32 registers, what no level 2 cache of today holds for long (1024 x 1024 float32: 66 us, in rows 52 us;
+/* Above this many elements a matrix times a vector is read in whole rows, as it always is where it is written too (stream_chains): a tile of
+ * columns reads 128 or 256 bytes of each row, which neither prefetchers nor the TLB like. With 32 registers, what no level 2 cache of today holds for long (1024 x 1024 float32: 66 us, in rows 52 us;
  * 512 x 512: 10.3 and 11.6); with 16, whose tile is half as wide, what no level 1 cache holds (512 x 512, AVX2: 21 us, in rows 16; 200 x 200:
  * 2.1 and 1.9). */
 enum { LINE_STREAM = (MANY_REGISTERS ? 1024 : 128) * 1024 / sizeof(T) };

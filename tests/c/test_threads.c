@@ -94,7 +94,8 @@ static void *predictions(void *context)
 
 static float wide_x[ROWS * WIDE], wide_target[ROWS * OUT], wide_wanted[WIDE_PARAMETERS + OUT]; /* parameters and a prediction */
 
-/* Row by row, by Adam and then by plain gradient descent, through a layer that one sample is shared out for, as one thread alone does it; the first call is that one */
+/* Row by row, by Adam and then by plain gradient descent, through a layer that one sample is shared out for, as one thread alone does it;
+ * the first call is that one */
 static void *wide_samples(void *context)
 {
     const pynn_layer layers[] = {
